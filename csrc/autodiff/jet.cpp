@@ -1,0 +1,42 @@
+#include "autodiff/jet.h"
+
+namespace evolute {
+
+namespace {
+
+struct JetValue final : Traced {
+  JetValue(Ref<Level> jet, Tensor inner, Tensor tangent)
+      : Traced(std::move(jet), std::move(inner)), tangent(std::move(tangent)) {}
+  const Tensor tangent;
+};
+
+}  // namespace
+
+Tensor Jet::trace(const Tensor& x, const Tensor& tangent) {
+  return Tensor(Ref<Value>(new JetValue(Ref<Level>(this), x, tangent)));
+}
+
+Tensor Jet::lower(const Tensor& t) const {
+  return t.value()->level() == this ? static_cast<const Traced*>(t.value())->inner : t;
+}
+
+Tensor Jet::tangent(const Tensor& t) const {
+  return t.value()->level() == this ? static_cast<const JetValue*>(t.value())->tangent : Tensor();
+}
+
+void Jet::process(const Op& op, const AttrsPtr& attrs, std::span<const Tensor> in, std::span<Tensor> out) {
+  Tensors inner, tangents;
+  for (const Tensor& t : in) {
+    inner.push_back(lower(t));
+    tangents.push_back(tangent(t));
+  }
+  apply(op, attrs, inner, out);
+  if (!op.jvp) return;
+  Tensors out_tangents(out.size());
+  JvpArgs args{attrs.get(), inner, out, tangents, out_tangents};
+  op.jvp(op, args);
+  for (std::size_t i = 0; i < out.size(); ++i)
+    if (out_tangents[i].defined()) out[i] = trace(out[i], out_tangents[i]);
+}
+
+}  // namespace evolute

@@ -1,0 +1,103 @@
+#include "autodiff/tape.h"
+
+#include <limits>
+
+#include "evolute/ops.h"
+
+namespace evolute {
+
+namespace {
+
+struct TapeValue final : Traced {
+  TapeValue(Ref<Level> tape, Tensor inner, std::int32_t slot) : Traced(std::move(tape), std::move(inner)), slot(slot) {}
+  const std::int32_t slot;
+};
+
+}  // namespace
+
+std::int32_t Tape::slot_of(const Tensor& t) const {
+  return t.value()->level() == this ? static_cast<const TapeValue*>(t.value())->slot : -1;
+}
+
+Tensor Tape::lower(const Tensor& t) const {
+  return t.value()->level() == this ? static_cast<const Traced*>(t.value())->inner : t;
+}
+
+Tensor Tape::trace(const Tensor& x) {
+  if (slots_.size() >= static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max()))
+    throw TraceError("reverse mode: more than 2^31 traced values on one tape; split the computation or use a loop op");
+  slots_.push_back(x.aval());
+  return Tensor(Ref<Value>(new TapeValue(Ref<Level>(this), x, static_cast<std::int32_t>(slots_.size() - 1))));
+}
+
+void Tape::process(const Op& op, const AttrsPtr& attrs, std::span<const Tensor> in, std::span<Tensor> out) {
+  Tensors inner;
+  for (const Tensor& t : in) inner.push_back(lower(t));
+  apply(op, attrs, inner, out);
+  if (!op.vjp) return;
+
+  Node node{&op, attrs, static_cast<std::uint32_t>(in.size()), static_cast<std::uint32_t>(out.size()),
+            operands_.size(), in_slots_.size(), static_cast<std::int32_t>(slots_.size())};
+  for (std::size_t i = 0; i < in.size(); ++i) {
+    in_slots_.push_back(slot_of(in[i]));
+    operands_.push_back(op.saves_input(i) ? std::move(inner[i]) : Tensor());
+  }
+  for (const Tensor& t : out) operands_.push_back(op.saves_out ? t : Tensor());
+  nodes_.push_back(std::move(node));
+  for (Tensor& t : out) t = trace(t);
+}
+
+void Tape::pull_back(const Node& node, std::vector<Tensor>& cotangents) {
+  SmallVector<Tensor, 2> out_cotangents;
+  bool any = false;
+  for (std::uint32_t i = 0; i < node.n_out; ++i) {
+    out_cotangents.push_back(std::move(cotangents[node.out_slot + i]));
+    cotangents[node.out_slot + i] = {};
+    any |= out_cotangents[i].defined();
+  }
+  if (!any) return;
+
+  Tensors grads(node.n_in);
+  SmallVector<const Aval*, 4> wanted;
+  for (std::uint32_t i = 0; i < node.n_in; ++i) {
+    const std::int32_t slot = in_slots_[node.in_slots + i];
+    wanted.push_back(slot < 0 ? nullptr : &slots_[slot]);
+  }
+  const Tensor* saved = operands_.data() + node.operands;
+  VjpArgs args{node.attrs.get(), {saved, node.n_in}, {saved + node.n_in, node.n_out}, out_cotangents, grads, wanted};
+  node.op->vjp(*node.op, args);
+  for (std::uint32_t i = 0; i < node.n_in; ++i) {
+    if (!wanted[i] || !grads[i].defined()) continue;
+    Tensor& total = cotangents[in_slots_[node.in_slots + i]];
+    total = add_cotangents(total, grads[i]);
+  }
+}
+
+std::vector<Tensor> Tape::sweep(std::span<const Tensor> outputs, std::span<const Tensor> cotangents,
+                                std::span<const Tensor> inputs, bool consume) {
+  if (consumed_)
+    throw TraceError("reverse mode: this pullback was already used and freed what it had saved; ask for one that can be "
+                     "called again (vjp without cotangents returns such a function)");
+  std::vector<Tensor> slot_cotangents(slots_.size());
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    const std::int32_t slot = slot_of(outputs[i]);
+    if (slot < 0 || !cotangents[i].defined()) continue;
+    slot_cotangents[slot] = add_cotangents(slot_cotangents[slot], cotangents[i]);
+  }
+  // Inputs keep their cotangents: no node has them as outputs.
+  for (std::size_t i = nodes_.size(); i-- > 0;) {
+    pull_back(nodes_[i], slot_cotangents);
+    if (!consume) continue;
+    operands_.resize(nodes_[i].operands);
+    nodes_.pop_back();
+  }
+  consumed_ = consume;
+  std::vector<Tensor> result;
+  for (const Tensor& x : inputs) {
+    const std::int32_t slot = slot_of(x);
+    result.push_back(slot < 0 ? Tensor() : slot_cotangents[slot]);
+  }
+  return result;
+}
+
+}  // namespace evolute

@@ -1,0 +1,46 @@
+// What the C++ transforms and the bindings share: one reverse-mode run of a function, and checks of its operands.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "autodiff/tape.h"
+
+namespace evolute {
+
+// Opens a tape, shadows variables while the function runs, and pulls cotangents back afterwards.
+class ReverseRun {
+ public:
+  ReverseRun();
+  ~ReverseRun();
+  ReverseRun(const ReverseRun&) = delete;
+  ReverseRun& operator=(const ReverseRun&) = delete;
+
+  // Independent quantities, in the order in which `pull` gives their gradients. DTypeError unless floating.
+  Tensor trace(const Tensor& x);
+  void trace(const Ref<Variable>& v);
+
+  // Ends the level and gives variables their own values back; the destructor does so too.
+  void close();
+
+  Tensor lower(const Tensor& t) const { return tape_->lower(t); }
+  // Gradients of all traced quantities, zeros where none reached.
+  std::vector<Tensor> pull(std::span<const Tensor> outputs, std::span<const Tensor> cotangents, bool consume);
+
+ private:
+  struct Shadow {
+    Ref<Variable> variable;
+    Tensor before, traced;
+  };
+  Ref<Tape> tape_;
+  std::optional<LevelScope> scope_;
+  std::vector<Tensor> inputs_;
+  std::vector<Shadow> shadows_;
+};
+
+// DTypeError unless x can be differentiated; `what` names the transform.
+void require_differentiable(const Tensor& x, const char* what);
+// ShapeError or DTypeError unless t is of shape and dtype `a`; `role` says what t is.
+void require_like(const Tensor& t, const Aval& a, const char* what, const char* role);
+
+}  // namespace evolute

@@ -1,0 +1,124 @@
+#include "core/array.h"
+
+#include "core/backend.h"
+
+namespace evolute {
+
+void* Value::operator new(std::size_t bytes) { return pool_allocate(bytes); }
+void Value::operator delete(void* p, std::size_t bytes) noexcept { pool_free(p, bytes); }
+
+Array::Array(const Aval& aval, Ref<Buffer> buffer, std::byte* data, const Strides& strides)
+    : Value(aval),
+      buffer_(std::move(buffer)),
+      data_(data),
+      size_(aval.shape.product()),
+      contiguous_(is_row_major(aval.shape, strides)),
+      strides_(strides) {}
+
+Array::Array(const Aval& aval, Ref<Buffer> buffer)
+    : Value(aval),
+      buffer_(std::move(buffer)),
+      data_(buffer_->data()),
+      size_(aval.shape.product()),
+      contiguous_(true),
+      strides_(row_major(aval.shape)) {}
+
+Strides row_major(const Shape& shape) {
+  Strides s = shape;
+  std::int64_t step = 1;
+  for (int i = shape.size() - 1; i >= 0; --i) {
+    s[i] = step;
+    step *= std::max<std::int64_t>(shape[i], 1);
+  }
+  return s;
+}
+
+bool is_row_major(const Shape& shape, const Strides& strides) {
+  bool match = true;
+  std::int64_t step = 1;
+  for (int i = shape.size() - 1; i >= 0; --i) {
+    if (shape[i] == 0) return true;
+    if (shape[i] == 1) continue;
+    match = match && strides[i] == step;
+    step *= shape[i];
+  }
+  return match;
+}
+
+namespace {
+
+// Throws std::bad_alloc where the size of the array does not fit the address space.
+std::size_t checked_bytes(const Aval& aval) {
+  std::size_t bytes = size_of(aval.dtype);
+  bool overflow = false, empty = false;
+  for (auto n : aval.shape) {
+    empty = empty || n == 0;
+    overflow = __builtin_mul_overflow(bytes, static_cast<std::size_t>(n), &bytes) || overflow;
+  }
+  if (empty) return 0;
+  if (overflow || bytes > static_cast<std::size_t>(PTRDIFF_MAX)) throw std::bad_alloc();
+  return bytes;
+}
+
+}  // namespace
+
+Ref<Array> empty(const Aval& aval) {
+  return make_ref<Array>(aval, backend(aval.device.type).allocate(checked_bytes(aval)));
+}
+
+Ref<Array> view(const Array& a, const Shape& shape, const Strides& strides, std::int64_t offset) {
+  std::byte* data = a.bytes() + offset * static_cast<std::int64_t>(size_of(a.dtype()));
+  return make_ref<Array>(Aval{shape, a.dtype(), a.aval().device}, a.buffer(), data, strides);
+}
+
+Ref<Array> broadcast_view(const Array& a, const Shape& shape) {
+  Strides strides = Strides::filled(shape.size(), 0);
+  const int lead = shape.size() - a.ndim();
+  for (int i = 0; i < a.ndim(); ++i)
+    if (a.shape()[i] == shape[lead + i]) strides[lead + i] = a.strides()[i];
+  return view(a, shape, strides);
+}
+
+Ref<Array> contiguous(const Array& a) {
+  if (a.contiguous()) return Ref<Array>(const_cast<Array*>(&a));
+  Ref<Array> out = empty(a.aval());
+  backend(a.aval().device.type).copy(a, *out);
+  return out;
+}
+
+Shape broadcast_shapes(const Shape& a, const Shape& b, const char* op) {
+  if (a == b) return a;
+  const Shape& longer = a.size() >= b.size() ? a : b;
+  const Shape& shorter = a.size() >= b.size() ? b : a;
+  const int lead = longer.size() - shorter.size();
+  Shape out = longer;
+  for (int i = 0; i < shorter.size(); ++i) {
+    const std::int64_t x = longer[lead + i], y = shorter[i];
+    if (x != y && x != 1 && y != 1)
+      throw ShapeError(
+          cat(op, ": shapes ", a, " and ", b,
+              " do not broadcast: aligned at the last axis, each pair of lengths must be equal or have a 1"));
+    if (x == 1) out[lead + i] = y;
+  }
+  return out;
+}
+
+int normalize_axis(std::int64_t axis, int ndim, const char* op) {
+  if (axis >= ndim || axis < -ndim)
+    throw IndexError(
+        cat(op, ": axis ", axis, " is out of range for a tensor of ", ndim, ndim == 1 ? " axis" : " axes"));
+  return static_cast<int>(axis < 0 ? axis + ndim : axis);
+}
+
+Axes normalize_axes(const Axes& axes, int ndim, const char* op) {
+  Axes out;
+  for (auto axis : axes) {
+    const int k = normalize_axis(axis, ndim, op);
+    if (out.contains(k)) throw ValueError(cat(op, ": axis ", axis, " is given twice in ", axes));
+    out.push_back(k);
+  }
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+}  // namespace evolute

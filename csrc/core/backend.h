@@ -1,0 +1,73 @@
+// What a device must be able to do. A new device is one folder that implements this class.
+#pragma once
+
+#include <span>
+
+#include "core/array.h"
+
+namespace evolute {
+
+enum class Reduction : std::uint8_t { Sum, Prod, Max, Min, Any, All };
+enum class ScatterMode : std::uint8_t { Set, Add };
+enum class Distribution : std::uint8_t { Uniform, Normal };
+
+// Arrays may be strided views on both sides unless said otherwise; shapes and dtypes have been checked by the op.
+// Kernels write all of `out` and never read it, and never alias in with out unless the op says so.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  // Throws std::bad_alloc.
+  virtual Ref<Buffer> allocate(std::size_t bytes) = 0;
+
+  // `kernel` is an ElementwiseKernel (math/elementwise.h); inputs broadcast to out's shape; all inputs of `kernel`'s
+  // operand dtype. The output dtype is the kernel's.
+  virtual void elementwise(int kernel, std::span<const Array* const> in, Array& out) = 0;
+  // out = cond ? a : b, elementwise with broadcasting.
+  virtual void select(const Array& cond, const Array& a, const Array& b, Array& out) = 0;
+  // Copies with conversion of dtype; `in` broadcasts to out's shape.
+  virtual void copy(const Array& in, Array& out) = 0;
+
+  // Reduces `axes` (sorted); out has them removed. Max and Min give NaN when a NaN is present.
+  virtual void reduce(Reduction r, const Array& in, const Axes& axes, Array& out) = 0;
+  // Index (int64) of the first extremum along `axis`; the first NaN counts as one.
+  virtual void arg_reduce(bool max, const Array& in, int axis, Array& out) = 0;
+  virtual void cumsum(const Array& in, int axis, bool reverse, Array& out) = 0;
+
+  // out[..., m, n] = a[..., m, k] b[..., k, n]; all batch axes equal (broadcast axes have stride 0).
+  virtual void matmul(const Array& a, const Array& b, Array& out) = 0;
+
+  // Integer-array indexing. `index[j]` (int64, any strides, already broadcast to one shape B) picks along axis
+  // `axes[j]` (sorted). out = in with those axes removed and B put in front. Negative indices count from the end.
+  // Throws IndexError when an index is out of range.
+  virtual void gather(const Array& in, std::span<const Array* const> index, const Axes& axes, Array& out) = 0;
+  // The reverse: out starts as a copy of `base`; the elements gather would read are set to, or increased by, `updates`.
+  virtual void scatter(ScatterMode mode, const Array& base, std::span<const Array* const> index, const Axes& axes,
+                       const Array& updates, Array& out) = 0;
+  // Row-major flat positions of the true elements of `mask`, int64, 1-d.
+  virtual Ref<Array> nonzero(const Array& mask) = 0;
+
+  // out[i] = start + i * step, 1-d.
+  virtual void iota(double start, double step, Array& out) = 0;
+  // Counter-based Philox4x32-10 keyed by `seed`; the same seed and shape give the same values on every device.
+  virtual void random(Distribution d, std::uint64_t seed, Array& out) = 0;
+
+  // Dense factorisations over the last two axes, batched; `out` row-major.
+  // Lower Cholesky factor (upper triangle zeroed); NaN-filled where `in` is not positive definite.
+  virtual void cholesky(const Array& in, Array& out) = 0;
+  // Solves op(a) x = b with a lower or upper triangular, op the identity or the transpose.
+  virtual void solve_triangular(const Array& a, const Array& b, bool lower, bool transpose, bool unit_diagonal,
+                                Array& out) = 0;
+  // Solves op(a) x = b by LU with partial pivoting; inf or NaN where `a` is singular.
+  virtual void solve(const Array& a, const Array& b, bool transpose, Array& out) = 0;
+  // det(a) when `log` is false, else log|det(a)|; `out` has the last two axes removed.
+  virtual void determinant(const Array& a, bool log, Array& out) = 0;
+  // Cofactor matrix, d det(a) / d a; exact also where `a` is singular.
+  virtual void cofactor(const Array& a, Array& out) = 0;
+};
+
+// The backend of a device. Throws DeviceError saying what is missing.
+Backend& backend(DeviceType type);
+void register_backend(DeviceType type, Backend* b);
+
+}  // namespace evolute

@@ -1,0 +1,45 @@
+// Elementwise kernels: broadcasting around the inner loops of elementwise_loops.cpp.
+#include "cpu/elementwise.h"
+
+#include "cpu/cpu_backend.h"
+#include "cpu/strided_loop.h"
+
+namespace evolute::cpu {
+
+namespace {
+
+// StridedLoop orders axes by its first operand, the output; the inner loops take the output last.
+void run_loop(ElementwiseLoop inner, std::span<const Array* const> in, Array& out) {
+  const std::size_t n = in.size();
+  std::array<const Array*, StridedLoop::kMaxOperands> operands{&out};
+  std::copy(in.begin(), in.end(), operands.begin() + 1);
+  StridedLoop loop(out.shape(), std::span<const Array* const>(operands.data(), n + 1));
+  loop.run([=](char* const* p, const std::int64_t* stride, std::int64_t count) {
+    std::array<char*, StridedLoop::kMaxOperands> data;
+    std::array<std::int64_t, StridedLoop::kMaxOperands> step;
+    for (std::size_t i = 0; i < n; ++i) data[i] = p[i + 1], step[i] = stride[i + 1];
+    data[n] = p[0], step[n] = stride[0];
+    inner(data.data(), step.data(), count);
+  });
+}
+
+template <class T>
+void select_loop(char* const* p, const std::int64_t* step, std::int64_t n) {
+  for (std::int64_t k = 0; k < n; ++k) {
+    const bool c = *reinterpret_cast<const bool*>(p[0] + k * step[0]);
+    *reinterpret_cast<T*>(p[3] + k * step[3]) = *reinterpret_cast<const T*>(c ? p[1] + k * step[1] : p[2] + k * step[2]);
+  }
+}
+
+}  // namespace
+
+void CpuBackend::elementwise(int kernel, std::span<const Array* const> in, Array& out) {
+  run_loop(elementwise_loop(kernel, in[0]->dtype()), in, out);
+}
+
+void CpuBackend::select(const Array& cond, const Array& a, const Array& b, Array& out) {
+  const Array* in[] = {&cond, &a, &b};
+  dispatch(out.dtype(), [&](auto tag) { run_loop(select_loop<typename decltype(tag)::type>, in, out); });
+}
+
+}  // namespace evolute::cpu

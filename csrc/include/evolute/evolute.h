@@ -1,0 +1,10 @@
+/// \file
+/// The whole C++ interface of Evolute.
+#pragma once
+
+#include "evolute/autodiff.h"
+#include "evolute/graph.h"
+#include "evolute/ops.h"
+#include "evolute/tensor.h"
+
+namespace ev = evolute;

@@ -1,0 +1,117 @@
+/// \file
+/// Tensor: an immutable value, concrete or traced by a transform; Variable: a named slot that holds one.
+#pragma once
+
+#include <iosfwd>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "evolute/dtype.h"
+#include "evolute/error.h"
+#include "evolute/ref.h"
+#include "evolute/shape.h"
+
+namespace evolute {
+
+enum class DeviceType : std::uint8_t { CPU, CUDA };
+
+struct Device {
+  DeviceType type = DeviceType::CPU;
+  std::int8_t index = 0;
+  bool operator==(const Device&) const = default;
+};
+
+/// Abstract value: all that shape rules look at.
+struct Aval {
+  Shape shape;
+  DType dtype = DType::Float32;
+  Device device{};
+  bool operator==(const Aval&) const = default;
+};
+EVOLUTE_API std::ostream& operator<<(std::ostream& s, const Aval& a);
+
+class Level;
+class Array;
+
+/// What a Tensor points to. `level()` is null for concrete arrays; otherwise the transform that traces the value.
+class EVOLUTE_API Value : public RefCounted {
+ public:
+  explicit Value(const Aval& aval, Level* level = nullptr) : aval_(aval), level_(level) {}
+  const Aval& aval() const noexcept { return aval_; }
+  Level* level() const noexcept { return level_; }
+
+  // Values are small and short-lived: they come from a per-thread pool.
+  static void* operator new(std::size_t bytes);
+  static void operator delete(void* p, std::size_t bytes) noexcept;
+
+ private:
+  Aval aval_;
+  Level* level_;
+};
+
+/// Immutable n-dimensional array of one element type, or a value traced by a transform. Copying copies a handle.
+class EVOLUTE_API Tensor {
+ public:
+  Tensor() noexcept = default;  ///< undefined; stands for a symbolic zero where a rule says so
+  explicit Tensor(Ref<Value> v) noexcept : v_(std::move(v)) {}
+
+  bool defined() const noexcept { return static_cast<bool>(v_); }
+  const Aval& aval() const noexcept { return v_->aval(); }
+  const Shape& shape() const noexcept { return v_->aval().shape; }
+  std::int64_t shape(int axis) const noexcept { return shape()[axis < 0 ? axis + ndim() : axis]; }
+  DType dtype() const noexcept { return v_->aval().dtype; }
+  Device device() const noexcept { return v_->aval().device; }
+  int ndim() const noexcept { return shape().size(); }
+  std::int64_t size() const noexcept { return shape().product(); }
+
+  /// The single element as a double. Throws ShapeError for other sizes, TraceError while being recorded.
+  double item() const;
+  /// Elements in row-major order, converted to double. Throws TraceError while being recorded.
+  std::vector<double> to_vector() const;
+
+  /// The concrete array beneath all transforms. Throws TraceError while being recorded.
+  const Array& array() const;
+
+  Value* value() const noexcept { return v_.get(); }
+  bool is_same(const Tensor& o) const noexcept { return v_ == o.v_; }
+
+ private:
+  Ref<Value> v_;
+};
+
+/// Prints nested brackets with eight significant digits, as `print` in Python does.
+EVOLUTE_API std::ostream& operator<<(std::ostream& s, const Tensor& t);
+
+/// A tensor from nested values. Throws ShapeError if `values` does not fill `shape`.
+EVOLUTE_API Tensor tensor(std::span<const double> values, const Shape& shape, DType dtype = float32);
+inline Tensor tensor(std::initializer_list<double> values, DType dtype = float32) {
+  return tensor(std::span(values.begin(), values.size()), {static_cast<std::int64_t>(values.size())}, dtype);
+}
+/// A 0-d tensor.
+EVOLUTE_API Tensor scalar(double value, DType dtype = float32);
+
+/// A slot with identity: parameters and any other state that recorded functions read and write.
+class EVOLUTE_API Variable : public RefCounted {
+ public:
+  explicit Variable(Tensor value, std::string name = {}) : value_(std::move(value)), name_(std::move(name)) {}
+
+  /// The current value. While a function is recorded this is an input of the graph, not the value baked in.
+  Tensor get() const;
+  /// Replaces the value. While a function is recorded the write happens after each run of the graph.
+  /// Throws ShapeError or DTypeError if shape or dtype differ from the current value's.
+  void set(Tensor value);
+
+  /// The stored handle, without telling any recorder: for transforms that shadow a variable during a call.
+  const Tensor& raw() const noexcept { return value_; }
+  Tensor exchange_raw(Tensor value) noexcept { return std::exchange(value_, std::move(value)); }
+
+  const std::string& name() const noexcept { return name_; }
+  void rename(std::string name) { name_ = std::move(name); }
+
+ private:
+  Tensor value_;
+  std::string name_;
+};
+
+}  // namespace evolute

@@ -1,0 +1,179 @@
+// Scalar<T>: the one-lane value type that the elementwise formulas are evaluated on, and the functions they call.
+//
+// A wrapper rather than a bare T, so that `0.5 * x` stays in T and integer arithmetic wraps instead of being undefined.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <type_traits>
+
+namespace evolute::math {
+
+inline constexpr double kTwoOverSqrtPi = 1.12837916709551257390;
+inline constexpr double kSqrtHalf = 0.70710678118654752440;
+inline constexpr double kInvSqrtTwoPi = 0.39894228040143267794;
+
+template <class T>
+struct Scalar {
+  T v;
+
+  Scalar() = default;
+  template <class U>
+    requires std::is_arithmetic_v<U>
+  constexpr Scalar(U u) : v(static_cast<T>(u)) {}
+
+ private:
+  // Integers are computed modulo 2ⁿ.
+  using Wrap = std::conditional_t<std::is_floating_point_v<T>, T,
+                                  std::make_unsigned_t<std::conditional_t<std::is_integral_v<T>, T, int>>>;
+  constexpr Wrap w() const { return static_cast<Wrap>(v); }
+
+ public:
+  friend constexpr Scalar operator+(Scalar a, Scalar b) { return a.w() + b.w(); }
+  friend constexpr Scalar operator-(Scalar a, Scalar b) { return a.w() - b.w(); }
+  friend constexpr Scalar operator*(Scalar a, Scalar b) { return a.w() * b.w(); }
+  friend constexpr Scalar operator/(Scalar a, Scalar b) { return a.v / b.v; }
+  friend constexpr Scalar operator-(Scalar a) { return std::is_integral_v<T> ? Scalar(T(0)) - a : Scalar(-a.v); }
+  friend constexpr bool operator==(Scalar a, Scalar b) { return a.v == b.v; }
+  friend constexpr bool operator!=(Scalar a, Scalar b) { return a.v != b.v; }
+  friend constexpr bool operator<(Scalar a, Scalar b) { return a.v < b.v; }
+  friend constexpr bool operator<=(Scalar a, Scalar b) { return a.v <= b.v; }
+  friend constexpr bool operator>(Scalar a, Scalar b) { return a.v > b.v; }
+  friend constexpr bool operator>=(Scalar a, Scalar b) { return a.v >= b.v; }
+  friend constexpr Scalar select(bool c, Scalar a, Scalar b) { return c ? a : b; }
+  friend Scalar hypot(Scalar a, Scalar b) { return std::hypot(a.v, b.v); }
+};
+
+// A boolean operand of a logical kernel.
+template <>
+struct Scalar<bool> {
+  bool v;
+  Scalar() = default;
+  constexpr Scalar(bool b) : v(b) {}
+  friend constexpr bool operator==(Scalar a, int b) { return a.v == (b != 0); }
+  friend constexpr bool operator!=(Scalar a, int b) { return a.v != (b != 0); }
+};
+
+#define EV_STD_FUNCTION(fn)      \
+  template <class T>             \
+  Scalar<T> fn(Scalar<T> x) {    \
+    return std::fn(x.v);         \
+  }
+EV_STD_FUNCTION(sqrt)
+EV_STD_FUNCTION(exp)
+EV_STD_FUNCTION(expm1)
+EV_STD_FUNCTION(log)
+EV_STD_FUNCTION(log1p)
+EV_STD_FUNCTION(sin)
+EV_STD_FUNCTION(cos)
+EV_STD_FUNCTION(tan)
+EV_STD_FUNCTION(asin)
+EV_STD_FUNCTION(acos)
+EV_STD_FUNCTION(atan)
+EV_STD_FUNCTION(sinh)
+EV_STD_FUNCTION(cosh)
+EV_STD_FUNCTION(tanh)
+EV_STD_FUNCTION(asinh)
+EV_STD_FUNCTION(acosh)
+EV_STD_FUNCTION(atanh)
+EV_STD_FUNCTION(erf)
+EV_STD_FUNCTION(erfc)
+#undef EV_STD_FUNCTION
+
+template <class T>
+Scalar<T> hypot(Scalar<T> x, Scalar<T> y) {
+  return std::hypot(x.v, y.v);
+}
+template <class T>
+Scalar<T> atan2(Scalar<T> y, Scalar<T> x) {
+  return std::atan2(y.v, x.v);
+}
+
+template <class T>
+Scalar<T> abs(Scalar<T> x) {
+  if constexpr (std::is_integral_v<T>) return x.v < 0 ? -x : x;
+  else return std::fabs(x.v);
+}
+template <class T>
+Scalar<T> sign(Scalar<T> x) {  // NaN stays NaN
+  return select(x > 0, Scalar<T>(1), select(x < 0, Scalar<T>(-1), x));
+}
+
+#define EV_ROUNDING(fn, std_fn)                      \
+  template <class T>                                 \
+  Scalar<T> fn(Scalar<T> x) {                        \
+    if constexpr (std::is_integral_v<T>) return x;   \
+    else return std::std_fn(x.v);                    \
+  }
+EV_ROUNDING(floor, floor)
+EV_ROUNDING(ceil, ceil)
+EV_ROUNDING(round, nearbyint)
+EV_ROUNDING(trunc, trunc)
+#undef EV_ROUNDING
+
+// Integer powers by squaring; a negative exponent gives 0 unless the base is ±1.
+template <class T>
+Scalar<T> pow(Scalar<T> x, Scalar<T> y) {
+  if constexpr (std::is_integral_v<T>) {
+    if (y.v < 0) return x.v == 1 ? T(1) : x.v == -1 ? T(y.v % 2 ? -1 : 1) : T(0);
+    Scalar<T> p = 1;
+    for (T n = y.v; n; n /= 2) {
+      if (n % 2) p = p * x;
+      x = x * x;
+    }
+    return p;
+  } else {
+    return std::pow(x.v, y.v);
+  }
+}
+
+// Integers: 0 for a zero divisor, as in NumPy.
+template <class T>
+Scalar<T> floor_div(Scalar<T> x, Scalar<T> y) {
+  if constexpr (std::is_integral_v<T>) {
+    if (y.v == 0) return T(0);
+    if (y.v == -1) return -x;
+    const T q = x.v / y.v;
+    return static_cast<T>(q - (x.v % y.v != 0 && (x.v < 0) != (y.v < 0)));
+  } else {
+    const Scalar<T> r = mod(x, y);
+    return y.v == 0 ? x.v / y.v : std::nearbyint((x.v - r.v) / y.v);
+  }
+}
+template <class T>
+Scalar<T> mod(Scalar<T> x, Scalar<T> y) {
+  if constexpr (std::is_integral_v<T>) {
+    return y.v == 0 ? Scalar<T>(0) : x - y * floor_div(x, y);
+  } else {
+    const T r = std::fmod(x.v, y.v);
+    return r == 0 ? std::copysign(T(0), y.v) : (r < 0) != (y.v < 0) ? r + y.v : r;
+  }
+}
+
+template <class V>
+V rsqrt(V x) {
+  return 1 / sqrt(x);
+}
+// 1/cosh² through e = exp(−2|x|), which neither cancels nor overflows.
+template <class V>
+V sech2(V x) {
+  const V e = exp(-2 * abs(x));
+  const V s = 1 / (1 + e);
+  return 4 * e * s * s;
+}
+template <class V>
+V sigmoid(V x) {
+  const V e = exp(-abs(x));
+  return select(x < 0, e, V(1)) / (1 + e);
+}
+template <class V>
+V softplus(V x) {
+  return select(x > 0 || x != x, x, V(0)) + log1p(exp(-abs(x)));
+}
+template <class V>
+V normal_cdf(V x) {
+  return 0.5 * erfc(-kSqrtHalf * x);
+}
+
+}  // namespace evolute::math

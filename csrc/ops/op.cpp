@@ -1,0 +1,109 @@
+#include "ops/op.h"
+
+#include <deque>
+
+#include "evolute/ops.h"
+
+namespace evolute {
+
+namespace {
+
+struct Registry {
+  std::deque<Op> ops;
+  std::vector<const Op*> table;
+};
+Registry& registry() {
+  static Registry r;  // function-local: ops are defined during static initialisation of other files
+  return r;
+}
+
+// The highest live level among the operands; null when all are concrete.
+Level* highest_level(const Op& op, std::span<const Tensor> in, bool& stale) {
+  Level* top = nullptr;
+  for (const Tensor& t : in) {
+    if (!t.defined()) throw ValueError(cat(op.name, ": an operand is an undefined tensor"));
+    Level* level = t.value()->level();
+    if (!level) continue;
+    if (!level->live()) {
+      if (level->is_recorder())
+        throw TraceError(cat(op.name, ": an operand was made while a function was being recorded for graph mode and has "
+                                      "outlived that recording; return it from the function instead of storing it"));
+      stale = true;
+      continue;
+    }
+    if (!top || level->depth() > top->depth()) top = level;
+  }
+  return top;
+}
+
+}  // namespace
+
+const Op& define_op(Op op) {
+  registry().ops.push_back(std::move(op));
+  const Op& kept = registry().ops.back();
+  registry().table.push_back(&kept);
+  return kept;
+}
+
+std::span<const Op* const> op_table() { return registry().table; }
+
+void apply(const Op& op, const AttrsPtr& attrs, std::span<const Tensor> in, std::span<Tensor> out) {
+  bool stale = false;
+  Level* top = highest_level(op, in, stale);
+  if (stale) {
+    Tensors settled;
+    for (const Tensor& t : in) settled.push_back(settle(t));
+    return apply(op, attrs, settled, out);
+  }
+  if (!top) top = thread_state.recorder;
+  if (!top) return evaluate(op, attrs.get(), in, out);
+  top->process(op, attrs, in, out);
+}
+
+void evaluate(const Op& op, const Attrs* attrs, std::span<const Tensor> in, std::span<Tensor> out) {
+  SmallVector<Aval, 1> avals;
+  op.infer(op, attrs, in, avals);
+  if (op.view) {
+    out[0] = to_tensor(op.view(op, attrs, in[0].array(), avals[0]));
+    return;
+  }
+  SmallVector<const Array*, 4> sources;
+  for (const Tensor& t : in) sources.push_back(static_cast<const Array*>(t.value()));
+  SmallVector<Ref<Array>, 2> results;
+  SmallVector<Array*, 2> targets;
+  for (const Aval& a : avals) {
+    results.push_back(empty(a));
+    targets.push_back(results.back().get());
+  }
+  op.kernel(op, attrs, sources, targets);
+  for (std::size_t i = 0; i < results.size(); ++i) out[i] = to_tensor(std::move(results[i]));
+}
+
+void jvp_linear(const Op& op, JvpArgs& a) {
+  Tensors tangents;
+  for (std::size_t i = 0; i < a.in.size(); ++i)
+    tangents.push_back(a.tangents[i].defined() ? a.tangents[i] : zeros_like(a.in[i]));
+  apply(op, AttrsPtr(a.attrs), tangents, a.out_tangents);
+}
+
+void jvp_linear_in_first(const Op& op, JvpArgs& a) {
+  Tensors operands(a.in.begin(), a.in.end());
+  operands[0] = a.tangents[0];
+  apply(op, AttrsPtr(a.attrs), operands, a.out_tangents);
+}
+
+Tensor sum_to(const Tensor& t, const Shape& shape) {
+  if (t.shape() == shape) return t;
+  Axes axes;
+  const int extra = t.ndim() - shape.size();
+  for (int i = 0; i < t.ndim(); ++i)
+    if (i < extra || (shape[i - extra] == 1 && t.shape(i) != 1)) axes.push_back(i);
+  return reshape(sum(t, axes), shape);
+}
+
+Tensor add_cotangents(const Tensor& a, const Tensor& b) {
+  if (!a.defined()) return b;
+  return b.defined() ? add(a, b) : a;
+}
+
+}  // namespace evolute

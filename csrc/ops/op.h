@@ -1,0 +1,109 @@
+// Primitives: what an operation is, and how one is applied.
+//
+// An Op is one record of static storage: shape rule, kernel, derivative rules, documentation. Everything else (other
+// transforms, graph mode, the Python functions, the op table and the tests) works from that record.
+#pragma once
+
+#include <span>
+#include <string>
+
+#include "core/array.h"
+#include "core/attrs.h"
+#include "core/backend.h"
+#include "core/small_vector.h"
+
+namespace evolute {
+
+using Tensors = SmallVector<Tensor, 4>;
+using ArrayRefs = std::span<const Array* const>;
+
+// Reverse rule. Operands belong to the level below the tape; what the op does not save is undefined.
+struct VjpArgs {
+  const Attrs* attrs;
+  std::span<const Tensor> in;            // saved inputs
+  std::span<const Tensor> out;           // saved outputs
+  std::span<const Tensor> cotangents;    // of the outputs; undefined means zero; at least one is defined
+  std::span<Tensor> grads;               // to be set for every wanted input; left undefined means zero
+  std::span<const Aval* const> in_aval;  // null for inputs that are not wanted
+
+  bool wants(std::size_t i) const { return in_aval[i] != nullptr; }
+  const Tensor& cotangent() const { return cotangents[0]; }
+};
+using VjpRule = void (*)(const Op& op, VjpArgs& a);
+
+// Forward rule. `out` holds the primal outputs; tangents that are undefined are zero, at least one is defined.
+struct JvpArgs {
+  const Attrs* attrs;
+  std::span<const Tensor> in;
+  std::span<const Tensor> out;
+  std::span<const Tensor> tangents;
+  std::span<Tensor> out_tangents;  // left undefined means zero
+};
+using JvpRule = void (*)(const Op& op, JvpArgs& a);
+
+// Shapes and dtypes of the outputs. Throws ShapeError or DTypeError that names the op.
+using InferRule = void (*)(const Op& op, const Attrs* attrs, std::span<const Tensor> in, SmallVector<Aval, 1>& out);
+// Computes into freshly allocated row-major outputs.
+using KernelRule = void (*)(const Op& op, const Attrs* attrs, ArrayRefs in, std::span<Array* const> out);
+// For ops that only re-read their input through other strides: no kernel, no copy.
+using ViewRule = Ref<Array> (*)(const Op& op, const Attrs* attrs, const Array& in, const Aval& out);
+
+struct OpDoc {
+  std::string_view group;    // heading in the docs: "elementwise", "reduction", ...
+  std::string_view summary;  // one line
+  std::string_view formula;
+  double lo = -2, hi = 2;    // where tests sample the operands (elementwise ops)
+};
+
+struct Op {
+  std::string name;
+  InferRule infer = nullptr;
+  KernelRule kernel = nullptr;
+  ViewRule view = nullptr;
+  VjpRule vjp = nullptr;  // null: not differentiable (integer or boolean result, or zero derivative)
+  JvpRule jvp = nullptr;
+  std::uint32_t saves_in = ~0u;  // bit i: the reverse rule reads input i (bit 31 stands for all further inputs)
+  bool saves_out = false;        // the reverse rule reads the outputs
+  int kernel_id = -1;            // elementwise ops: which kernel
+  OpDoc doc{};
+
+  bool saves_input(std::size_t i) const { return saves_in >> (i < 31 ? i : 31) & 1u; }
+};
+
+// Applies a primitive at the highest live level among its inputs: kernels at the bottom, or a recorder if one is there.
+void apply(const Op& op, const AttrsPtr& attrs, std::span<const Tensor> in, std::span<Tensor> out);
+
+// For primitives with one output.
+inline Tensor apply(const Op& op, const AttrsPtr& attrs, std::span<const Tensor> in) {
+  Tensor out;
+  apply(op, attrs, in, {&out, 1});
+  return out;
+}
+template <class... T>
+  requires(std::same_as<T, Tensor> && ...)
+Tensor apply(const Op& op, const AttrsPtr& attrs, const Tensor& first, const T&... rest) {
+  const Tensor in[] = {first, rest...};
+  return apply(op, attrs, std::span<const Tensor>(in));
+}
+
+// Runs the kernel of `op` on concrete inputs.
+void evaluate(const Op& op, const Attrs* attrs, std::span<const Tensor> in, std::span<Tensor> out);
+
+// Forward rule of ops linear in every differentiable input jointly (reshape, sum, concat …): the op applied to the
+// tangents, symbolic zeros materialised only where other tangents are present.
+void jvp_linear(const Op& op, JvpArgs& a);
+// Forward rule of ops linear in input 0 alone, the others being indices or the like.
+void jvp_linear_in_first(const Op& op, JvpArgs& a);
+
+// Sums away broadcast axes, so that a cotangent of `shape` results; returns `t` itself when nothing was broadcast.
+Tensor sum_to(const Tensor& t, const Shape& shape);
+
+// a + b where an undefined operand is zero.
+Tensor add_cotangents(const Tensor& a, const Tensor& b);
+
+// Op table: every primitive registers itself here, in order of definition.
+std::span<const Op* const> op_table();
+// Copies `op` into static storage, lists it, and returns it.
+const Op& define_op(Op op);
+
+}  // namespace evolute

@@ -1,0 +1,114 @@
+#include "python/dlpack.h"
+
+#include <memory>
+
+#include "core/backend.h"
+
+namespace evolute::python {
+
+namespace {
+
+constexpr const char *kPlain = "dltensor", *kPlainUsed = "used_dltensor";
+constexpr const char *kVersioned = "dltensor_versioned", *kVersionedUsed = "used_dltensor_versioned";
+
+DLDataType dl_type(DType t) {
+  const auto bits = static_cast<std::uint8_t>(8 * size_of(t));
+  const std::uint8_t code = t == DType::Bool ? 6 : is_floating(t) ? 2 : 0;
+  return {code, bits, 1};
+}
+
+DType from_dl_type(DLDataType d) {
+  for (DType t : {bool_, int32, int64, float32, float64}) {
+    const DLDataType e = dl_type(t);
+    if (e.code == d.code && e.bits == d.bits && d.lanes == 1) return t;
+  }
+  throw DTypeError(cat("from_dlpack: elements of DLPack type code ", int(d.code), " with ", int(d.bits),
+                       " bits are not supported; use bool, int32, int64, float32 or float64"));
+}
+
+// What an export keeps alive.
+template <class Managed>
+struct Export {
+  Managed managed;
+  Ref<Array> array;
+  Shape shape;
+  Strides strides;
+};
+
+template <class Managed>
+Managed* make_export(const Tensor& t) {
+  auto* e = new Export<Managed>{};
+  e->array = Ref<Array>(const_cast<Array*>(&t.array()));
+  e->shape = e->array->shape();
+  e->strides = e->array->strides();
+  e->managed.tensor = {e->array->bytes(), {1, 0}, e->shape.size(), dl_type(e->array->dtype()),
+                       e->shape.begin(),  e->strides.begin(), 0};
+  e->managed.context = e;
+  e->managed.deleter = [](Managed* m) { delete static_cast<Export<Managed>*>(m->context); };
+  return &e->managed;
+}
+
+// Frees an export that no consumer took: consumers rename the capsule.
+template <class Managed>
+py::capsule capsule_of(Managed* m, const char* name) {
+  return py::reinterpret_steal<py::capsule>(PyCapsule_New(m, name, [](PyObject* c) {
+    const char* name = PyCapsule_GetName(c);
+    if (std::string_view(name).substr(0, 4) == "used") return;
+    auto* m = static_cast<Managed*>(PyCapsule_GetPointer(c, name));
+    m->deleter(m);
+  }));
+}
+
+template <class Managed>
+Tensor import_from(Managed* m) {
+  // From here on the memory is ours to give back, also when something below throws.
+  Ref<Buffer> buffer(new Buffer(m->tensor.data, 0, [m] {
+    if (!m->deleter) return;
+    py::gil_scoped_acquire gil;  // the producer may be Python
+    m->deleter(m);
+  }));
+  const DLTensor& d = m->tensor;
+  if (d.device.type != 1)
+    throw DeviceError(cat("from_dlpack: the tensor is on DLPack device type ", d.device.type,
+                          "; this build of evolute reads host memory only, copy it to the CPU first"));
+  if (d.ndim > Dims::kMaxDims)
+    throw ShapeError(cat("from_dlpack: at most ", Dims::kMaxDims, " axes are supported, got ", d.ndim));
+  const Aval aval{Shape(std::span<const std::int64_t>(d.shape, static_cast<std::size_t>(d.ndim))), from_dl_type(d.dtype)};
+  const Strides strides = d.strides ? Strides(std::span<const std::int64_t>(d.strides, static_cast<std::size_t>(d.ndim)))
+                                    : row_major(aval.shape);
+  return to_tensor(make_ref<Array>(aval, buffer, static_cast<std::byte*>(d.data) + d.byte_offset, strides));
+}
+
+}  // namespace
+
+py::capsule to_dlpack(const Tensor& t, bool versioned) {
+  if (!versioned) return capsule_of(make_export<DLManagedTensor>(t), kPlain);
+  auto* m = make_export<DLManagedTensorVersioned>(t);
+  m->version = {1, 0};
+  m->flags = 1;
+  return capsule_of(m, kVersioned);
+}
+
+Tensor from_dlpack(py::object source) {
+  py::object capsule = source;
+  if (!PyCapsule_CheckExact(source.ptr())) {
+    if (!py::hasattr(source, "__dlpack__"))
+      throw DTypeError(cat("from_dlpack: a ", Py_TYPE(source.ptr())->tp_name, " has no __dlpack__ method"));
+    try {
+      capsule = source.attr("__dlpack__")(py::arg("max_version") = py::make_tuple(1, 0));
+    } catch (py::error_already_set& e) {
+      if (!e.matches(PyExc_TypeError)) throw;
+      capsule = source.attr("__dlpack__")();  // a producer from before DLPack 1.0
+    }
+  }
+  const char* name = PyCapsule_GetName(capsule.ptr());
+  const std::string_view kind = name ? name : "";
+  if (kind != kPlain && kind != kVersioned)
+    throw ValueError("from_dlpack: the capsule is no DLPack tensor, or was consumed already");
+  void* p = PyCapsule_GetPointer(capsule.ptr(), name);
+  PyCapsule_SetName(capsule.ptr(), kind == kPlain ? kPlainUsed : kVersionedUsed);
+  return kind == kPlain ? import_from(static_cast<DLManagedTensor*>(p))
+                        : import_from(static_cast<DLManagedTensorVersioned*>(p));
+}
+
+}  // namespace evolute::python

@@ -1,0 +1,55 @@
+"""Cells: functions with parameters, and the layers, losses and derivatives that come as cells.
+
+Examples
+--------
+>>> from evolute import Tensor, nn
+>>> net = nn.SequentialCell(nn.Dense(2, 8, activation="tanh"), nn.Dense(8, 1))
+>>> net(Tensor([[0.5, -1.0]])).shape
+(1, 1)
+>>> [parameter.name for parameter in net.trainable_params()]
+['0.weight', '0.bias', '1.weight', '1.bias']
+"""
+
+from evolute.nn.activation import (
+    GELU,
+    LeakyReLU,
+    LogSoftmax,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Sin,
+    Softmax,
+    Softplus,
+    Tanh,
+    get_activation,
+)
+from evolute.nn.cell import Cell
+from evolute.nn.container import CellList, SequentialCell
+from evolute.nn.grad import Jvp, Vjp
+from evolute.nn.layers import Dense, Flatten, Identity
+from evolute.nn.loss import L1Loss, LossBase, MSELoss
+
+__all__ = [
+    "GELU",
+    "Cell",
+    "CellList",
+    "Dense",
+    "Flatten",
+    "Identity",
+    "Jvp",
+    "L1Loss",
+    "LeakyReLU",
+    "LogSoftmax",
+    "LossBase",
+    "MSELoss",
+    "ReLU",
+    "SequentialCell",
+    "SiLU",
+    "Sigmoid",
+    "Sin",
+    "Softmax",
+    "Softplus",
+    "Tanh",
+    "Vjp",
+    "get_activation",
+]

@@ -1,0 +1,416 @@
+"""Derivatives of Python functions and cells: `GradOperation`, `grad`, `jvp`, `vjp` and what is built from them."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+from evolute import _compile, _evolute
+from evolute._evolute import Tensor
+
+Positions: TypeAlias = int | Sequence[int]
+
+
+# ---- derivatives as compiled functions in graph mode ----------------------------------------------------------------
+
+# Compiled derivatives of a function, kept as long as the function lives: `grad(net)(x)` in a loop compiles once.
+_compiled: weakref.WeakKeyDictionary[Any, dict[Any, _compile.Compiled]] = weakref.WeakKeyDictionary()
+
+
+def _run(fn: Callable[..., Any], options: tuple[Any, ...], body: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """Call `body(*args, **kwargs)`, a derivative of `fn`; compiled when graph mode is on and nothing else is going on.
+
+    `options` tells derivatives of one function apart.
+    """
+    if not _compile.should_compile():
+        return body(*args, **kwargs)
+    owner, key = getattr(fn, "__self__", fn), (getattr(fn, "__func__", None), options)
+    try:
+        cache = _compiled.setdefault(owner, {})
+    except TypeError:  # callables that cannot be referred to weakly are compiled for this call only
+        cache = {}
+    if key not in cache:
+        cache[key] = _compile.Compiled(body)
+    return cache[key](*args, **kwargs)
+
+
+def _weights(weights: Any) -> tuple[Tensor, ...]:
+    if weights is None:
+        return ()
+    if isinstance(weights, Tensor):
+        return (weights,)
+    return tuple(weights)
+
+
+def _positions(position: Any) -> tuple[int, ...]:
+    if isinstance(position, int) and not isinstance(position, bool):
+        return (position,)
+    if isinstance(position, (tuple, list)) and position and all(type(p) is int for p in position):
+        if len(set(position)) != len(position):
+            raise ValueError(f"grad: grad_position {position} names a position twice")
+        return tuple(position)
+    raise TypeError(f"grad: grad_position must be an integer or a tuple of integers, got {position!r}")
+
+
+def _callable(fn: Any, what: str) -> Callable[..., Any]:
+    if not callable(fn):
+        raise TypeError(f"{what}: needs a function or a cell, got {type(fn).__name__}")
+    return fn  # type: ignore[no-any-return]
+
+
+# ---- the guide's interface -----------------------------------------------------------------------------------------
+
+
+class GradOperation:
+    """Higher-order function that generates the gradient function of a function or cell.
+
+    Parameters
+    ----------
+    get_all : bool
+        Differentiate with respect to all inputs instead of the first; the result is then a tuple.
+    get_by_list : bool
+        Differentiate with respect to the parameters given beside the function; the result is then a tuple with one
+        gradient per parameter. With `get_all` the result is ((inputs...), (parameters...)).
+    sens_param : bool
+        Take the cotangent of the output as a further, last argument: a tensor of the output's shape, or a tuple of them
+        for several outputs. Without it the gradient is that of the sum of all outputs.
+
+    Examples
+    --------
+    >>> import evolute as ev
+    >>> gradient = ev.ops.GradOperation(get_all=True)(lambda x, y: x * y)
+    >>> print(*gradient(ev.Tensor([2.0]), ev.Tensor([3.0])))
+    [3.] [2.]
+    """
+
+    def __init__(self, get_all: bool = False, get_by_list: bool = False, sens_param: bool = False) -> None:
+        for name, value in (("get_all", get_all), ("get_by_list", get_by_list), ("sens_param", sens_param)):
+            if not isinstance(value, bool):
+                raise TypeError(f"GradOperation: {name} must be a bool, got {type(value).__name__}")
+        self.get_all = get_all
+        self.get_by_list = get_by_list
+        self.sens_param = sens_param
+
+    def __repr__(self) -> str:
+        return f"GradOperation(get_all={self.get_all}, get_by_list={self.get_by_list}, sens_param={self.sens_param})"
+
+    def __call__(self, fn: Callable[..., Any], weights: Any = None) -> Callable[..., Any]:
+        """Return the gradient function of `fn`.
+
+        Parameters
+        ----------
+        fn : callable
+            Function or cell.
+        weights : ParameterTuple, optional
+            Parameters to differentiate with respect to; needed with `get_by_list`.
+            The trainable parameters of the cell by default.
+        """
+        _callable(fn, "GradOperation")
+        variables: tuple[Tensor, ...] = ()
+        if self.get_by_list:
+            if weights is None:
+                if not hasattr(fn, "trainable_params"):
+                    raise TypeError("GradOperation: get_by_list needs the parameters as second argument")
+                weights = fn.trainable_params()
+            variables = _weights(weights)
+        options = ("GradOperation", self.get_all, self.get_by_list, self.sens_param, tuple(map(id, variables)))
+
+        def body(*args: Any, **kwargs: Any) -> Any:
+            sens = None
+            if self.sens_param:
+                if not args:
+                    raise TypeError("GradOperation: sens_param needs the cotangent as last argument")
+                *inputs, sens = args
+                args = tuple(inputs)
+            if self.get_all:
+                positions = tuple(range(len(args)))
+            else:
+                positions = () if self.get_by_list else (0,)
+            if positions == (0,) and not args:
+                raise TypeError("GradOperation: the gradient function needs at least one input")
+            _, by_input, by_weight = _evolute.gradient(fn, args, kwargs, positions, variables, sens, False)
+            if self.get_all and self.get_by_list:
+                return by_input, by_weight
+            if self.get_by_list:
+                return by_weight
+            return by_input if self.get_all else by_input[0]
+
+        def gradient(*args: Any, **kwargs: Any) -> Any:
+            return _run(fn, options, body, args, kwargs)
+
+        return gradient
+
+
+def grad(
+    fn: Callable[..., Any],
+    grad_position: Positions | None = 0,
+    sens_param: bool = False,
+    *,
+    weights: Any = None,
+    has_aux: bool = False,
+) -> Callable[..., Any]:
+    """Gradient function of `fn`.
+
+    Parameters
+    ----------
+    fn : callable
+        Function or cell. Several outputs are summed.
+    grad_position : int, tuple of int or None
+        Positional inputs to differentiate with respect to; None for weights only.
+    sens_param : bool
+        Take the cotangent of the output as a further, last argument (a tuple for several outputs).
+    weights : ParameterTuple, optional
+        Parameters to differentiate with respect to as well.
+    has_aux : bool
+        `fn` returns (output, aux...): only the output is differentiated, and the result is (gradient, (aux...)).
+
+    Returns
+    -------
+    callable
+        A function of `fn`'s arguments. It gives a tensor for one position, a tuple for several, and
+        (inputs, weights) when weights are given too.
+
+    Examples
+    --------
+    >>> import evolute as ev
+    >>> print(ev.grad(lambda x: x**3)(ev.Tensor([2.0])))
+    [12.]
+    """
+    value_and = value_and_grad(fn, grad_position, sens_param, weights=weights, has_aux=has_aux)
+
+    def gradient(*args: Any, **kwargs: Any) -> Any:
+        value, result = value_and(*args, **kwargs)
+        return (result, value[1:]) if has_aux else result
+
+    return gradient
+
+
+def value_and_grad(
+    fn: Callable[..., Any],
+    grad_position: Positions | None = 0,
+    sens_param: bool = False,
+    *,
+    weights: Any = None,
+    has_aux: bool = False,
+) -> Callable[..., Any]:
+    """Like `grad`, but the function returns (value of `fn`, gradient).
+
+    Examples
+    --------
+    >>> import evolute as ev
+    >>> value, slope = ev.value_and_grad(lambda x: x * x)(ev.Tensor(3.0))
+    >>> print(value, slope)
+    9.0 6.0
+    """
+    _callable(fn, "grad")
+    if grad_position is None and weights is None:
+        raise ValueError("grad: grad_position and weights cannot both be None")
+    positions = () if grad_position is None else _positions(grad_position)
+    single = isinstance(grad_position, int)
+    variables = _weights(weights)
+    one_weight = isinstance(weights, Tensor)
+    options = ("grad", grad_position if single else positions, sens_param, has_aux, one_weight, tuple(map(id, variables)))
+
+    def body(*args: Any, **kwargs: Any) -> Any:
+        sens = None
+        if sens_param:
+            if not args:
+                raise TypeError("grad: sens_param needs the cotangent as last argument")
+            *inputs, sens = args
+            args = tuple(inputs)
+        value, by_input, by_weight = _evolute.gradient(fn, args, kwargs, positions, variables, sens, has_aux)
+        inputs_part = by_input[0] if single else by_input
+        weights_part = by_weight[0] if one_weight else by_weight
+        if weights is None:
+            return value, inputs_part
+        return value, (weights_part if grad_position is None else (inputs_part, weights_part))
+
+    def gradient(*args: Any, **kwargs: Any) -> Any:
+        return _run(fn, options, body, args, kwargs)
+
+    return gradient
+
+
+def get_grad(gradients: Any, identifier: Any) -> Tensor:
+    """Pick one gradient out of those by weight.
+
+    Parameters
+    ----------
+    gradients : tuple
+        Pairs (parameter, gradient), or the parameters' gradients as `dict` by name.
+    identifier : Parameter or str
+        The parameter, or its name.
+
+    Raises
+    ------
+    KeyError
+        If there is no gradient for it.
+    """
+    name = identifier if isinstance(identifier, str) else getattr(identifier, "name", None)
+    pairs = gradients.items() if isinstance(gradients, dict) else gradients
+    for key, gradient in pairs:
+        if key is identifier or (name is not None and (key == name if isinstance(key, str) else key.name == name)):
+            return gradient  # type: ignore[no-any-return]
+    raise KeyError(f"get_grad: no gradient for {name if name is not None else identifier!r}")
+
+
+def jvp(fn: Callable[..., Any], inputs: Any, v: Any, *, has_aux: bool = False) -> Any:
+    """Value of `fn` and its derivative along `v`, by forward mode.
+
+    Parameters
+    ----------
+    fn : callable
+        Function or cell.
+    inputs : Tensor or tuple
+        Its arguments.
+    v : Tensor or tuple
+        One tangent per input, of its shape.
+
+    Returns
+    -------
+    tuple
+        (fn(*inputs), J · v), in the structure of the output.
+
+    Examples
+    --------
+    >>> import evolute as ev
+    >>> print(*ev.jvp(lambda x: x**3, ev.Tensor([2.0]), ev.Tensor([1.0])))
+    [8.] [12.]
+    """
+    _callable(fn, "jvp")
+    args = inputs if isinstance(inputs, tuple) else (inputs,)
+    tangents = v if isinstance(v, tuple) and isinstance(inputs, tuple) else (v,)
+
+    def body(args: Any, tangents: Any) -> Any:
+        value, derivative = _evolute.jvp(fn, args, tangents, {}, has_aux)
+        return (value[0], derivative, value[1:]) if has_aux else (value, derivative)
+
+    return _run(fn, ("jvp", has_aux), body, (args, tangents), {})
+
+
+def vjp(fn: Callable[..., Any], inputs: Any, v: Any = None, *, has_aux: bool = False) -> Any:
+    """Value of `fn` and the product of `v` with its Jacobian, by reverse mode.
+
+    Parameters
+    ----------
+    fn : callable
+        Function or cell.
+    inputs : Tensor or tuple
+        Its arguments.
+    v : Tensor or tuple, optional
+        One cotangent per output, of its shape. Without it the second result is a function of `v`, which may be called
+        any number of times.
+
+    Returns
+    -------
+    tuple
+        (fn(*inputs), gradients): a tensor for a single input, else a tuple.
+
+    Examples
+    --------
+    >>> import evolute as ev
+    >>> value, pullback = ev.vjp(lambda x: x**3, ev.Tensor([2.0]))
+    >>> print(value, pullback(ev.Tensor([1.0])))
+    [8.] [12.]
+    """
+    _callable(fn, "vjp")
+    args = inputs if isinstance(inputs, tuple) else (inputs,)
+    several = isinstance(inputs, tuple) and len(inputs) > 1
+
+    def result(gradients: Any) -> Any:
+        return gradients if several else gradients[0]
+
+    if v is None:
+        value, pullback = _evolute.vjp(fn, args, {}, (), has_aux)
+
+        def pull(*v: Any) -> Any:
+            return result(pullback(v[0] if len(v) == 1 else v)[0])
+
+        return (value[0], pull, value[1:]) if has_aux else (value, pull)
+
+    def body(args: Any, v: Any) -> Any:
+        value, gradients, _ = _evolute.gradient(fn, args, {}, range(len(args)), (), v, has_aux)
+        return (value[0], result(gradients), value[1:]) if has_aux else (value, result(gradients))
+
+    return _run(fn, ("vjp", several, has_aux), body, (args, v), {})
+
+
+# ---- whole Jacobians ------------------------------------------------------------------------------------------------
+
+
+def _unit_vectors(x: Tensor) -> list[Tensor]:
+    """Return the basis of x's space, each vector in x's shape."""
+    basis = _evolute.eye(x.size, dtype=x.dtype)
+    return [basis[i].reshape(x.shape) for i in range(x.size)]
+
+
+def jacfwd(fn: Callable[..., Any], argnum: int = 0) -> Callable[..., Tensor]:
+    """Jacobian by forward mode: one pass per element of the argument.
+
+    The result has the shape (*output.shape, *argument.shape).
+
+    Examples
+    --------
+    >>> import evolute as ev
+    >>> print(ev.jacfwd(lambda x: x * x)(ev.Tensor([1.0, 2.0])))
+    [[2. 0.]
+     [0. 4.]]
+    """
+    _callable(fn, "jacfwd")
+
+    def jacobian(*args: Any) -> Tensor:
+        x = args[argnum]
+
+        def along(t: Tensor) -> Tensor:
+            def at(z: Tensor) -> Any:
+                return fn(*args[:argnum], z, *args[argnum + 1 :])
+
+            derivative: Tensor = _evolute.jvp(at, (x,), (t,), {}, False)[1]
+            return derivative
+
+        columns = [along(t) for t in _unit_vectors(x)]
+        if not columns:
+            return _evolute.zeros((*fn(*args).shape, *x.shape), x.dtype)
+        shape = columns[0].shape
+        return _evolute.stack(columns, len(shape)).reshape((*shape, *x.shape))
+
+    return jacobian
+
+
+def jacrev(fn: Callable[..., Any], argnum: int = 0) -> Callable[..., Tensor]:
+    """Jacobian by reverse mode: one sweep per element of the output.
+
+    The result has the shape (*output.shape, *argument.shape).
+
+    Examples
+    --------
+    >>> import evolute as ev
+    >>> print(ev.jacrev(lambda x: x * x)(ev.Tensor([1.0, 2.0])))
+    [[2. 0.]
+     [0. 4.]]
+    """
+    _callable(fn, "jacrev")
+
+    def jacobian(*args: Any) -> Tensor:
+        x = args[argnum]
+        value, pullback = _evolute.vjp(lambda z: fn(*args[:argnum], z, *args[argnum + 1 :]), (x,), {}, (), False)
+        rows = [pullback(t)[0][0] for t in _unit_vectors(value)]
+        if not rows:
+            return _evolute.zeros((*value.shape, *x.shape), x.dtype)
+        return _evolute.stack(rows, 0).reshape((*value.shape, *x.shape))
+
+    return jacobian
+
+
+def hessian(fn: Callable[..., Any], argnum: int = 0) -> Callable[..., Tensor]:
+    """Hessian of a scalar function, forward over reverse; shape (*argument.shape, *argument.shape).
+
+    Examples
+    --------
+    >>> import evolute as ev
+    >>> print(ev.hessian(lambda x: ev.ops.sum(x**3))(ev.Tensor([1.0, 2.0])))
+    [[ 6.  0.]
+     [ 0. 12.]]
+    """
+    return jacfwd(grad(fn, argnum), argnum)
