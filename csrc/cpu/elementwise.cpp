@@ -1,7 +1,8 @@
-// Elementwise kernels: broadcasting around the inner loops of elementwise_loops.cpp.
+// Elementwise kernels: broadcasting around the inner loops of cpu/simd.
 #include "cpu/elementwise.h"
 
 #include "cpu/cpu_backend.h"
+#include "cpu/simd.h"
 #include "cpu/strided_loop.h"
 
 namespace evolute::cpu {
@@ -34,7 +35,7 @@ void select_loop(char* const* p, const std::int64_t* step, std::int64_t n) {
 }  // namespace
 
 void CpuBackend::elementwise(int kernel, std::span<const Array* const> in, Array& out) {
-  run_loop(elementwise_loop(kernel, in[0]->dtype()), in, out);
+  run_loop(simd().elementwise(kernel, in[0]->dtype()), in, out);
 }
 
 void CpuBackend::select(const Array& cond, const Array& a, const Array& b, Array& out) {

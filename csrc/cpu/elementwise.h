@@ -10,7 +10,4 @@ namespace evolute::cpu {
 // Runs over n elements; `data` holds the inputs, then the output; `step` are their strides in bytes.
 using ElementwiseLoop = void (*)(char* const* data, const std::int64_t* step, std::int64_t n);
 
-// The loop of `kernel` for operands of type `t`; null where the kernel has none.
-ElementwiseLoop elementwise_loop(int kernel, DType t);
-
 }  // namespace evolute::cpu

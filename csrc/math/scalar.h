@@ -8,7 +8,18 @@
 #include <limits>
 #include <type_traits>
 
+// Code compiled for several instruction sets (cpu/simd.h) gets names of its own for each, or a linker would keep one copy
+// of an inline function and use it for all.
+#if defined(EV_SIMD_LEVEL)
+#define EV_LEVEL_BEGIN inline namespace EV_SIMD_LEVEL {
+#define EV_LEVEL_END }
+#else
+#define EV_LEVEL_BEGIN
+#define EV_LEVEL_END
+#endif
+
 namespace evolute::math {
+EV_LEVEL_BEGIN
 
 inline constexpr double kTwoOverSqrtPi = 1.12837916709551257390;
 inline constexpr double kSqrtHalf = 0.70710678118654752440;
@@ -176,4 +187,5 @@ V normal_cdf(V x) {
   return 0.5 * erfc(-kSqrtHalf * x);
 }
 
+EV_LEVEL_END
 }  // namespace evolute::math

@@ -1,0 +1,26 @@
+// Kernels compiled once per instruction set, and the choice among them at run time.
+//
+// The files in cpu/simd/ are compiled several times, each time with other compiler flags and with EV_SIMD_LEVEL naming the
+// set: v2, v3 (AVX2, FMA), v4 (AVX-512) on x86-64; native elsewhere. Everything they define must have internal linkage
+// but for the one table they export: a linker keeps one copy of an inline function, and it might keep the AVX-512 one.
+#pragma once
+
+#include <span>
+
+#include "cpu/elementwise.h"
+
+namespace evolute::cpu {
+
+struct SimdKernels {
+  const char* name;
+  ElementwiseLoop (*elementwise)(int kernel, DType t);  // null where the kernel does not take t
+};
+
+// The kernels in use: the best set this CPU has, or the one named by the environment variable EVOLUTE_SIMD.
+// Throws DeviceError if that names one which is unknown or which this CPU lacks.
+const SimdKernels& simd();
+
+// All sets this CPU can run, best last; for tests.
+std::span<const SimdKernels* const> simd_levels();
+
+}  // namespace evolute::cpu
