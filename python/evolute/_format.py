@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -52,7 +54,7 @@ def _elements(array: NDArray[np.generic]) -> str:
     return np.array2string(array, separator=", ", formatter={"float_kind": _scientific})
 
 
-def _scientific(value: float) -> str:
+def _scientific(value: np.floating[Any]) -> str:
     return f"{value: 15.8e}"
 
 

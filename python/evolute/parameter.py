@@ -51,7 +51,7 @@ class Parameter(Tensor):
 
     def __new__(cls, default_input: TensorLike, name: str | None = None, requires_grad: bool = True) -> Self:
         """Hold `default_input`; the remaining arguments are those of the class."""
-        return super().__new__(cls, default_input)
+        return super().__new__(cls, default_input)  # type: ignore[call-arg]
 
     def __init__(self, default_input: TensorLike, name: str | None = None, requires_grad: bool = True) -> None:
         self._name = None if name is None else _checked_name(name)
@@ -69,6 +69,7 @@ class Parameter(Tensor):
     @name.setter
     def name(self, name: str) -> None:
         self._name = _checked_name(name)
+        self._rename_variable(name)
 
     @property
     def has_name(self) -> bool:
@@ -118,7 +119,7 @@ class Parameter(Tensor):
         >>> Parameter([1.0, 2.0]).set_data([1.0])
         Traceback (most recent call last):
             ...
-        evolute._evolute.ShapeError: ...
+        evolute.ShapeError: ...
         """
         if not isinstance(data, Tensor):
             # What has a dtype keeps it, so that a wrong one is an error and not a silent conversion.

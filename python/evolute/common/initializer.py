@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -59,6 +59,10 @@ def _mixed(n: int) -> int:
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
     z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
     return z ^ (z >> 31)
+
+
+def _is_seed(seed: object) -> bool:
+    return seed is None or (isinstance(seed, int) and 0 <= seed <= _MASK)
 
 
 class Initializer:
@@ -111,7 +115,7 @@ class Identity(Initializer):
 
 class _Random(Initializer):
     def __init__(self, seed: int | None = None) -> None:
-        if seed is not None and (not isinstance(seed, int) or not 0 <= seed <= _MASK):
+        if not _is_seed(seed):
             raise ValueError(f"{type(self).__name__}: seed is an integer from 0 to 2**64 - 1, got {seed!r}")
         self.seed = seed
 
@@ -259,7 +263,7 @@ class Orthogonal(_Random):
         return Tensor((self.gain * (q if rows >= columns else q.T)).reshape(shape).astype(dtype.numpy))
 
 
-_NAMED: dict[str, Callable[[], Initializer]] = {
+_NAMED: dict[str, type[Initializer]] = {
     "zeros": Zero,
     "zero": Zero,
     "ones": One,
@@ -330,15 +334,19 @@ def initializer(
         make = _NAMED.get(init.lower().replace("_", ""))
         if make is None:
             raise ValueError(f"initializer: no initialiser is named {init!r}; there are {', '.join(_NAMED)}")
-        if isinstance(make, type) and issubclass(make, _Random):
+        if issubclass(make, _Random):
             return make(seed=seed)(shape, dtype)
         _refuse_seed(seed, repr(init))
         return make()(shape, dtype)
     _refuse_seed(seed, f"a {type(init).__name__}")
+    return _as_initializer(init)(shape, dtype)
+
+
+def _as_initializer(init: object) -> Initializer:
     if isinstance(init, Initializer):
-        return init(shape, dtype)
+        return init
     if isinstance(init, (int, float)):
-        return Constant(init)(shape, dtype)
+        return Constant(init)
     raise TypeError(f"initializer: init is a name, a number, a tensor or an Initializer, got a {type(init).__name__}")
 
 
@@ -347,7 +355,7 @@ def _refuse_seed(seed: int | None, what: str) -> None:
         raise ValueError(f"initializer: {what} takes no seed")
 
 
-def _checked_shape(shape: Shape | int) -> tuple[int, ...]:
+def _checked_shape(shape: Any) -> tuple[int, ...]:
     lengths = (shape,) if isinstance(shape, int) else tuple(shape)
     if not all(isinstance(n, (int, np.integer)) and n >= 0 for n in lengths):
         raise ValueError(f"initializer: shape is made of integers that are not negative, got {shape!r}")

@@ -10,9 +10,12 @@ Examples
 True
 """
 
-from evolute.ops import composite, functional, operations
-from evolute.ops._primitive import Primitive
-from evolute.ops._table import OpTable, table
-from evolute.ops.composite import *
-from evolute.ops.functional import *
-from evolute.ops.operations import *
+from evolute.ops import composite as composite
+from evolute.ops import functional as functional
+from evolute.ops import operations as operations
+from evolute.ops._primitive import Primitive as Primitive
+from evolute.ops._table import OpTable as OpTable
+from evolute.ops._table import table as table
+from evolute.ops.composite import *  # noqa: F403
+from evolute.ops.functional import *  # noqa: F403
+from evolute.ops.operations import *  # noqa: F403

@@ -1,9 +1,7 @@
 """The elementwise primitives, one class for each elementwise function of the extension.
 
 The extension's table is the only place that lists them. The stub beside this module is what type checkers and editors
-see of it; after a change of the table, write it anew::
-
-    python -m evolute.ops._elementwise > python/evolute/ops/_elementwise.pyi
+see of it; after a change of the table, write what `stub` returns to it.
 """
 
 from __future__ import annotations
@@ -36,10 +34,12 @@ def _define_classes() -> None:
         __all__.append(class_name)
 
 
-def _stub() -> str:
+def stub() -> str:
+    """Return the text of the stub beside this module."""
     rows = _evolute.elementwise_classes()
     lines = [
-        "# Written by `python -m evolute.ops._elementwise`; do not edit.",
+        "# Written by `stub` of the module of this name; do not edit.",
+        "# ruff: noqa: D204",
         "from evolute._evolute import Tensor, TensorLike",
         "from evolute.ops._primitive import Primitive",
         "",
@@ -58,7 +58,4 @@ def _stub() -> str:
     return "\n".join(lines)
 
 
-if __name__ == "__main__":
-    print(_stub())
-else:
-    _define_classes()
+_define_classes()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from evolute import _evolute
 from evolute._evolute import DType, Tensor, float32
-from evolute.ops import _functional as functional
+from evolute.ops import _aliases as aliases
 from evolute.ops._primitive import Primitive
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Flatten(Primitive):
     """The axes after the first made into one."""
 
     def __call__(self, x: TensorLike) -> Tensor:
-        x = functional.identity(x)
+        x = aliases.identity(x)
         return _evolute.reshape(x, (x.shape[0], -1))
 
 
@@ -216,21 +216,21 @@ class GatherNd(Primitive):
     """Slices of x at the positions in the last axis of `indices`."""
 
     def __call__(self, x: TensorLike, indices: TensorLike) -> Tensor:
-        return functional.gather_nd(x, indices)
+        return aliases.gather_nd(x, indices)
 
 
 class TensorScatterUpdate(Primitive):
     """Copy of x with `updates` at the positions in the last axis of `indices`."""
 
     def __call__(self, x: TensorLike, indices: TensorLike, updates: TensorLike) -> Tensor:
-        return functional.tensor_scatter_update(x, indices, updates)
+        return aliases.tensor_scatter_update(x, indices, updates)
 
 
 class TensorScatterAdd(Primitive):
     """Copy of x with `updates` added at the positions in the last axis of `indices`."""
 
     def __call__(self, x: TensorLike, indices: TensorLike, updates: TensorLike) -> Tensor:
-        return functional.tensor_scatter_add(x, indices, updates)
+        return aliases.tensor_scatter_add(x, indices, updates)
 
 
 class Select(Primitive):
@@ -244,7 +244,7 @@ class LogicalNot(Primitive):
     """Whether x = 0, elementwise."""
 
     def __call__(self, x: TensorLike) -> Tensor:
-        return functional.logical_not(x)
+        return aliases.logical_not(x)
 
 
 class Cast(Primitive):
@@ -258,7 +258,7 @@ class Identity(Primitive):
     """x itself."""
 
     def __call__(self, x: TensorLike) -> Tensor:
-        return functional.identity(x)
+        return aliases.identity(x)
 
 
 # ---- Creation
@@ -281,22 +281,22 @@ class OnesLike(Primitive):
 class Zeros(Primitive):
     """Zeros of a shape and dtype."""
 
-    def __call__(self, shape: int | Sequence[int], type: DType = float32) -> Tensor:  # noqa: A002
+    def __call__(self, shape: int | Sequence[int], type: DType = float32) -> Tensor:
         return _evolute.zeros(shape, type)
 
 
 class Ones(Primitive):
     """Ones of a shape and dtype."""
 
-    def __call__(self, shape: int | Sequence[int], type: DType = float32) -> Tensor:  # noqa: A002
+    def __call__(self, shape: int | Sequence[int], type: DType = float32) -> Tensor:
         return _evolute.ones(shape, type)
 
 
 class Fill(Primitive):
     """A constant of a dtype and shape."""
 
-    def __call__(self, type: DType, shape: Sequence[int], value: float) -> Tensor:  # noqa: A002
-        return functional.fill(type, shape, value)
+    def __call__(self, type: DType, shape: Sequence[int], value: float) -> Tensor:
+        return aliases.fill(type, shape, value)
 
 
 class Eye(Primitive):

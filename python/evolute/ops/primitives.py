@@ -1,4 +1,5 @@
 """Primitives that calculate and take attributes; the elementwise ones are in `_elementwise`."""
+# ruff: noqa: D102 (the class says what its __call__ does)
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from evolute import _evolute
 from evolute._evolute import DType, Tensor, int32
-from evolute.ops import _functional as functional
+from evolute.ops import _aliases as aliases
 from evolute.ops._elementwise import Add, Div, GeLU, Mod, Reciprocal
 from evolute.ops._primitive import Primitive
 from evolute.parameter import Parameter
@@ -96,49 +97,49 @@ class ReduceSum(_Reduction):
     """Sum over `axis`, over all axes by default."""
 
     def __call__(self, x: TensorLike, axis: Axis = ()) -> Tensor:
-        return functional.reduce_sum(x, axis, self.keep_dims)
+        return aliases.reduce_sum(x, axis, self.keep_dims)
 
 
 class ReduceMean(_Reduction):
     """Arithmetic mean over `axis`, over all axes by default."""
 
     def __call__(self, x: TensorLike, axis: Axis = ()) -> Tensor:
-        return functional.reduce_mean(x, axis, self.keep_dims)
+        return aliases.reduce_mean(x, axis, self.keep_dims)
 
 
 class ReduceProd(_Reduction):
     """Product over `axis`, over all axes by default."""
 
     def __call__(self, x: TensorLike, axis: Axis = ()) -> Tensor:
-        return functional.reduce_prod(x, axis, self.keep_dims)
+        return aliases.reduce_prod(x, axis, self.keep_dims)
 
 
 class ReduceMax(_Reduction):
     """Largest element over `axis`, over all axes by default."""
 
     def __call__(self, x: TensorLike, axis: Axis = ()) -> Tensor:
-        return functional.reduce_max(x, axis, self.keep_dims)
+        return aliases.reduce_max(x, axis, self.keep_dims)
 
 
 class ReduceMin(_Reduction):
     """Smallest element over `axis`, over all axes by default."""
 
     def __call__(self, x: TensorLike, axis: Axis = ()) -> Tensor:
-        return functional.reduce_min(x, axis, self.keep_dims)
+        return aliases.reduce_min(x, axis, self.keep_dims)
 
 
 class ReduceAll(_Reduction):
     """Whether all elements over `axis` are not 0, over all axes by default."""
 
     def __call__(self, x: TensorLike, axis: Axis = ()) -> Tensor:
-        return functional.reduce_all(x, axis, self.keep_dims)
+        return aliases.reduce_all(x, axis, self.keep_dims)
 
 
 class ReduceAny(_Reduction):
     """Whether any element over `axis` is not 0, over all axes by default."""
 
     def __call__(self, x: TensorLike, axis: Axis = ()) -> Tensor:
-        return functional.reduce_any(x, axis, self.keep_dims)
+        return aliases.reduce_any(x, axis, self.keep_dims)
 
 
 class Argmax(Primitive):
@@ -196,7 +197,7 @@ class AddN(Primitive):
     """Sum of several tensors, elementwise."""
 
     def __call__(self, x: Sequence[TensorLike]) -> Tensor:
-        return functional.addn(x)
+        return aliases.addn(x)
 
 
 # ---- Linear algebra
@@ -237,18 +238,18 @@ class Assign(Primitive):
     """Replaces the value of a parameter; see `evolute.ops.assign`."""
 
     def __call__(self, variable: P, value: TensorLike) -> P:
-        return functional.assign(variable, value)
+        return aliases.assign(variable, value)
 
 
 class AssignAdd(Primitive):
     """Adds to a parameter."""
 
     def __call__(self, variable: P, value: TensorLike) -> P:
-        return functional.assign_add(variable, value)
+        return aliases.assign_add(variable, value)
 
 
 class AssignSub(Primitive):
     """Subtracts from a parameter."""
 
     def __call__(self, variable: P, value: TensorLike) -> P:
-        return functional.assign_sub(variable, value)
+        return aliases.assign_sub(variable, value)

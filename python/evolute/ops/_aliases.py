@@ -128,23 +128,23 @@ def identity(x: TensorLike) -> Tensor:
     return x if type(x) is Tensor else Tensor(x)
 
 
-def fill(type: DType, shape: Sequence[int], value: float) -> Tensor:  # noqa: A002
+def fill(type: DType, shape: Sequence[int], value: float) -> Tensor:
     """Tensor of dtype `type` with `value` everywhere."""
     return _evolute.full(shape, value, type)
 
 
 def shape(x: Tensor) -> tuple[int, ...]:
-    """Length of each axis of x."""
+    """Return the length of each axis of x."""
     return x.shape
 
 
 def rank(x: Tensor) -> int:
-    """Number of axes of x."""
+    """Return the number of axes of x."""
     return x.ndim
 
 
 def size(x: Tensor) -> int:
-    """Number of elements of x."""
+    """Return the number of elements of x."""
     return x.size
 
 

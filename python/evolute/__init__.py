@@ -1,0 +1,105 @@
+"""Automatic differentiation for scientific computing: derivatives of every order, in every mode, compiled.
+
+The interface is MindSpore's gradient API, with `evolute` in place of `mindspore`; the usual names of scientific users
+are beside it.
+
+Examples
+--------
+>>> import evolute as ev
+>>> from evolute import Tensor, ops
+>>> def f(x):
+...     return ops.sum(x**3)
+>>> x = Tensor([1.0, 2.0])
+>>> print(ev.grad(f)(x))
+[ 3. 12.]
+>>> print(ev.hessian(f)(x))
+[[ 6.  0.]
+ [ 0. 12.]]
+"""
+
+from evolute import _format as _format
+from evolute import common, context, dtype, nn, ops
+from evolute._compile import jit
+from evolute._evolute import (
+    DeviceError,
+    DType,
+    DTypeError,
+    ShapeError,
+    Tensor,
+    TraceError,
+    UnknownValueError,
+    bool_,
+    float32,
+    float64,
+    from_dlpack,
+    from_numpy,
+    int32,
+    int64,
+)
+from evolute.common.initializer import initializer
+from evolute.context import GRAPH_MODE, PYNATIVE_MODE, get_context, set_context
+from evolute.dtype import dtype_to_nptype, dtype_to_pytype, pytype_to_dtype
+from evolute.parameter import Parameter, ParameterTuple
+from evolute.serialization import load_checkpoint, load_param_into_net, save_checkpoint
+from evolute.transforms import (
+    GradOperation,
+    get_grad,
+    grad,
+    hessian,
+    jacfwd,
+    jacrev,
+    jvp,
+    value_and_grad,
+    vjp,
+)
+
+__version__ = "0.1.0"
+
+ms_function = jit
+
+__all__ = [
+    "GRAPH_MODE",
+    "PYNATIVE_MODE",
+    "DType",
+    "DTypeError",
+    "DeviceError",
+    "GradOperation",
+    "Parameter",
+    "ParameterTuple",
+    "ShapeError",
+    "Tensor",
+    "TraceError",
+    "UnknownValueError",
+    "__version__",
+    "bool_",
+    "common",
+    "context",
+    "dtype",
+    "dtype_to_nptype",
+    "dtype_to_pytype",
+    "float32",
+    "float64",
+    "from_dlpack",
+    "from_numpy",
+    "get_context",
+    "get_grad",
+    "grad",
+    "hessian",
+    "initializer",
+    "int32",
+    "int64",
+    "jacfwd",
+    "jacrev",
+    "jit",
+    "jvp",
+    "load_checkpoint",
+    "load_param_into_net",
+    "ms_function",
+    "nn",
+    "ops",
+    "pytype_to_dtype",
+    "save_checkpoint",
+    "set_context",
+    "value_and_grad",
+    "vjp",
+]
