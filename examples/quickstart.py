@@ -1,7 +1,7 @@
 """Run every example of MindSpore's gradient guide, and show its output beside the one that the guide documents.
 
-The examples are in ``guide.py``. Each runs in graph mode, where it is recorded and replayed, and in pynative mode,
-where every operation runs when Python reaches it. Exits with status 1 if an output is not the documented one.
+The examples are in the folder ``guide``. Each runs in graph mode, where it is recorded and replayed, and in pynative
+mode, where every operation runs when Python reaches it. Exits with status 1 if an output is not the documented one.
 
 Run ``python quickstart.py``.
 """
@@ -19,7 +19,7 @@ WIDTH = 100
 
 
 def beside(columns: dict[str, str]) -> str:
-    """Texts under their titles: in columns if they are narrow, else one after the other."""
+    """Put texts under their titles: in columns if they are narrow, else one after the other."""
     # Tuples of tensors read better with a line for each.
     blocks = [[title, *text.replace("), ", "),\n ").splitlines()] for title, text in columns.items()]
     widths = [max(map(len, block)) for block in blocks]
@@ -30,12 +30,12 @@ def beside(columns: dict[str, str]) -> str:
 
 
 def indented(text: str) -> str:
-    """The text, four columns to the right."""
+    """Move the text four columns to the right."""
     return "\n".join(f"    {line}".rstrip() for line in text.splitlines())
 
 
 def show(number: int, example: Example) -> bool:
-    """Run an example in both modes and print what came; whether it is what the guide says."""
+    """Run an example in both modes, print what came, and tell whether it is what the guide says."""
     graph, pynative = (example.output(mode) for mode in (ev.GRAPH_MODE, ev.PYNATIVE_MODE))
     columns = {"Guide": example.documented}
     if graph == pynative:
@@ -51,7 +51,7 @@ def show(number: int, example: Example) -> bool:
 
 
 def main() -> int:
-    """Run all examples; the exit status."""
+    """Run all examples and return the exit status."""
     print(f"Evolute {ev.__version__}: the examples of MindSpore's gradient guide\n")
     results = [show(number, example) for number, example in enumerate(EXAMPLES, start=1)]
     print(f"{sum(results)} of {len(results)} examples agree with the guide in both modes (float32, to 2 ulp)")

@@ -10,9 +10,11 @@ from collections.abc import Callable
 
 import mpmath
 import numpy as np
+import scipy.special
 from mpmath import mp, mpf
 
 DIGITS = 40  # what is left after the differences is far beyond a double
+MANY_DIGITS = 400  # for large arguments, where exponentials differ from their limits only far behind the point
 
 
 def _round_half_even(x):
@@ -88,17 +90,69 @@ COMPARE: dict[str, Callable] = {
 }
 
 
+# What NumPy and SciPy compute, for zeros with a sign, infinities and NaN.
+NUMPY: dict[str, Callable] = {
+    "neg": np.negative,
+    "abs": np.abs,
+    "square": np.square,
+    "sqrt": np.sqrt,
+    "rsqrt": lambda x: 1 / np.sqrt(x),
+    "reciprocal": np.reciprocal,
+    "exp": np.exp,
+    "expm1": np.expm1,
+    "log": np.log,
+    "log1p": np.log1p,
+    "sin": np.sin,
+    "cos": np.cos,
+    "tan": np.tan,
+    "asin": np.arcsin,
+    "acos": np.arccos,
+    "atan": np.arctan,
+    "sinh": np.sinh,
+    "cosh": np.cosh,
+    "tanh": np.tanh,
+    "sech2": lambda x: 1 / np.cosh(x) ** 2,
+    "asinh": np.arcsinh,
+    "acosh": np.arccosh,
+    "atanh": np.arctanh,
+    "erf": scipy.special.erf,
+    "erfc": scipy.special.erfc,
+    "sigmoid": scipy.special.expit,
+    "softplus": lambda x: np.logaddexp(x.dtype.type(0), x),
+    "relu": lambda x: np.maximum(x, x.dtype.type(0)) + x.dtype.type(0),  # +0 for −0
+    "gelu": lambda x: x * scipy.special.ndtr(x),
+    "silu": lambda x: x * scipy.special.expit(x),
+    "sign": lambda x: np.where(x == 0, x, np.sign(x)),  # −0 stays
+    "floor": np.floor,
+    "ceil": np.ceil,
+    "round": np.round,
+    "trunc": np.trunc,
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "div": np.divide,
+    "pow": np.power,
+    "atan2": np.arctan2,
+    "hypot": np.hypot,
+    "maximum": np.maximum,
+    "minimum": np.minimum,
+    "floor_div": np.floor_divide,
+    "mod": np.mod,
+}
+
+
 @functools.cache
-def derivative(name: str, orders: tuple[int, ...], point: tuple[float, ...]) -> float:
+def derivative(name: str, orders: tuple[int, ...], point: tuple[float, ...], digits: int = DIGITS) -> float:
     """Partial derivative of `orders[i]` in argument i at `point`, rounded to double."""
     fn = UNARY[name] if len(point) == 1 else BINARY[name]
-    with mp.workdps(DIGITS):
+    with mp.workdps(digits):
         x = tuple(mpf(p) for p in point)
         if sum(orders) == 0:
             return float(fn(*x))
-        return float(mpmath.diff(fn, x[0], orders[0]) if len(x) == 1 else mpmath.diff(fn, x, orders))
+        slope = mpmath.diff(fn, x[0], orders[0]) if len(x) == 1 else mpmath.diff(fn, x, orders)
+        return float(mpmath.chop(slope, tol=mpf(10) ** (10 - digits)))
 
 
-def derivatives(name: str, orders: tuple[int, ...], *points: np.ndarray) -> np.ndarray:
+def derivatives(name: str, orders: tuple[int, ...], *points: np.ndarray, digits: int = DIGITS) -> np.ndarray:
     """`derivative` for arrays of points."""
-    return np.array([derivative(name, orders, tuple(map(float, p))) for p in zip(*points, strict=True)])
+    return np.array([derivative(name, orders, tuple(map(float, p)), digits) for p in zip(*points, strict=True)])

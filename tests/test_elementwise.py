@@ -22,7 +22,6 @@ from evolute import Tensor, ops
 UNARY_ROWS = [row for row in ROWS if row["arity"] == 1]
 BINARY_ROWS = [row for row in ROWS if row["name"] in BINARY]
 DIFFERENTIABLE = [row for row in ROWS if row["reverse"]]
-by_name = {"argvalues": None}
 
 # Relative error of a derivative of each order, of float64 and of float32.
 RTOL = {0: 1e-15, 1: 2e-15, 2: 4e-15, 3: 1e-14, 4: 2e-14}

@@ -19,7 +19,8 @@ from evolute import Parameter, Tensor
         ),
         (
             np.array([np.nan, np.inf, -np.inf, -0.0], np.float32),
-            "Tensor(shape=[4], dtype=Float32, value= [            nan,             inf,            -inf, -0.00000000e+00])",
+            "Tensor(shape=[4], dtype=Float32, value= "
+            "[            nan,             inf,            -inf, -0.00000000e+00])",
         ),
         (np.array([1, -20, 3], np.int32), "Tensor(shape=[3], dtype=Int32, value= [  1, -20,   3])"),
         (np.array([True, False]), "Tensor(shape=[2], dtype=Bool, value= [ True, False])"),

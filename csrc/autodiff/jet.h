@@ -9,8 +9,7 @@ class Jet final : public Level {
  public:
   // `x` moving with the given tangent.
   Tensor trace(const Tensor& x, const Tensor& tangent);
-  // The value of `t` below this level.
-  Tensor lower(const Tensor& t) const;
+  Tensor lower(const Tensor& t) const override;
   // The tangent of `t`; undefined where it is zero.
   Tensor tangent(const Tensor& t) const;
 

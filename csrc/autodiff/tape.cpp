@@ -91,13 +91,21 @@ std::vector<Tensor> Tape::sweep(std::span<const Tensor> outputs, std::span<const
     operands_.resize(nodes_[i].operands);
     nodes_.pop_back();
   }
-  consumed_ = consume;
   std::vector<Tensor> result;
   for (const Tensor& x : inputs) {
     const std::int32_t slot = slot_of(x);
     result.push_back(slot < 0 ? Tensor() : slot_cotangents[slot]);
   }
+  if (consume) clear();
   return result;
+}
+
+void Tape::clear() noexcept {
+  std::vector<Node>().swap(nodes_);
+  std::vector<Tensor>().swap(operands_);
+  std::vector<std::int32_t>().swap(in_slots_);
+  std::vector<Aval>().swap(slots_);
+  consumed_ = true;
 }
 
 }  // namespace evolute

@@ -15,8 +15,7 @@ class Tape final : public Level {
  public:
   // A differentiable input: `x` seen from this level.
   Tensor trace(const Tensor& x);
-  // The value of `t` below this level.
-  Tensor lower(const Tensor& t) const;
+  Tensor lower(const Tensor& t) const override;
 
   void process(const Op& op, const AttrsPtr& attrs, std::span<const Tensor> in, std::span<Tensor> out) override;
 
@@ -26,6 +25,8 @@ class Tape final : public Level {
                             std::span<const Tensor> inputs, bool consume);
 
   std::size_t size() const { return nodes_.size(); }
+  // Frees everything; a further sweep throws TraceError.
+  void clear() noexcept;
 
  private:
   struct Node {

@@ -22,7 +22,10 @@ void require_like(const Tensor& t, const Aval& a, const char* what, const char* 
 
 ReverseRun::ReverseRun() : tape_(make_ref<Tape>()), scope_(std::in_place, *tape_) {}
 
-ReverseRun::~ReverseRun() { close(); }
+ReverseRun::~ReverseRun() {
+  close();
+  tape_->clear();  // values that outlive the run must not keep all of it alive
+}
 
 Tensor ReverseRun::trace(const Tensor& x) {
   require_differentiable(x, "grad");
@@ -31,22 +34,11 @@ Tensor ReverseRun::trace(const Tensor& x) {
 }
 
 void ReverseRun::trace(const Ref<Variable>& v) {
-  const Tensor outer = v->get();
-  require_differentiable(outer, "grad");
-  inputs_.push_back(tape_->trace(settle(outer)));
-  shadows_.push_back({v, v->raw(), inputs_.back()});
-  v->exchange_raw(inputs_.back());
-}
-
-void ReverseRun::close() {
-  if (!scope_) return;
-  // A value the function wrote stays, seen from below this level; a variable it only read gets its own value back.
-  for (auto s = shadows_.rbegin(); s != shadows_.rend(); ++s) {
-    const Tensor now = s->variable->raw();
-    s->variable->exchange_raw(now.is_same(s->traced) ? s->before : tape_->lower(now));
+  if (const auto* b = scope_->bindings().find(*v)) {  // the same variable once more: one quantity, two places
+    inputs_.push_back(b->initial);
+    return;
   }
-  shadows_.clear();
-  scope_.reset();
+  scope_->bindings().shadow(*v, trace(v->get()));
 }
 
 TensorList ReverseRun::pull(std::span<const Tensor> outputs, std::span<const Tensor> cotangents, bool consume) {

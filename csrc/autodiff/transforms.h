@@ -20,22 +20,17 @@ class ReverseRun {
   Tensor trace(const Tensor& x);
   void trace(const Ref<Variable>& v);
 
-  // Ends the level and gives variables their own values back; the destructor does so too.
-  void close();
+  // Ends the level; the destructor does so too.
+  void close() { scope_.reset(); }
 
   Tensor lower(const Tensor& t) const { return tape_->lower(t); }
   // Gradients of all traced quantities, zeros where none reached.
   std::vector<Tensor> pull(std::span<const Tensor> outputs, std::span<const Tensor> cotangents, bool consume);
 
  private:
-  struct Shadow {
-    Ref<Variable> variable;
-    Tensor before, traced;
-  };
   Ref<Tape> tape_;
   std::optional<LevelScope> scope_;
   std::vector<Tensor> inputs_;
-  std::vector<Shadow> shadows_;
 };
 
 // DTypeError unless x can be differentiated; `what` names the transform.

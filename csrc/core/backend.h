@@ -21,8 +21,8 @@ class Backend {
   virtual Ref<Buffer> allocate(std::size_t bytes) = 0;
 
   // `kernel` is an ElementwiseKernel (math/elementwise.h); inputs broadcast to out's shape; all inputs of `kernel`'s
-  // operand dtype. The output dtype is the kernel's.
-  virtual void elementwise(int kernel, std::span<const Array* const> in, Array& out) = 0;
+  // operand dtype. The output dtype is the kernel's; all outputs have one shape.
+  virtual void elementwise(int kernel, std::span<const Array* const> in, std::span<Array* const> out) = 0;
   // out = cond ? a : b, elementwise with broadcasting.
   virtual void select(const Array& cond, const Array& a, const Array& b, Array& out) = 0;
   // Copies with conversion of dtype; `in` broadcasts to out's shape.

@@ -4,8 +4,54 @@ namespace evolute {
 
 constinit thread_local ThreadState thread_state;
 
+Bindings::Binding* Bindings::find(const Variable& v) {
+  // Programs go through their variables in the same order again and again: the place found last time is tried first.
+  const std::size_t hint = v.place_.load(std::memory_order_relaxed);
+  if (hint < all_.size() && all_[hint].variable.get() == &v) return &all_[hint];
+  for (std::size_t i = 0; i < all_.size(); ++i) {
+    if (all_[i].variable.get() != &v) continue;
+    v.place_.store(static_cast<std::uint32_t>(i), std::memory_order_relaxed);
+    return &all_[i];
+  }
+  return nullptr;
+}
+
+Tensor Bindings::get(Variable& v) {
+  Bindings* level = this;
+  for (;; level = level->outer_) {
+    if (const Binding* b = level->find(v)) return b->now;
+    if (!level->outer_) break;
+  }
+  if (!thread_state.recorder) return v.raw();
+  level->shadow(v, thread_state.recorder->read(v));
+  return level->all_.back().now;
+}
+
+void Bindings::set(Variable& v, Tensor value) {
+  if (Binding* b = find(v)) b->now = std::move(value);
+  else all_.push_back({Ref<Variable>(&v), {}, std::move(value)});
+}
+
+LevelScope::LevelScope(Level& level) : level_(level) {
+  level.depth_ = ++thread_state.depth;
+  level.live_ = true;
+  bindings_.outer_ = std::exchange(thread_state.bindings, &bindings_);
+}
+
+LevelScope::~LevelScope() {
+  level_.live_ = false;
+  --thread_state.depth;
+  thread_state.bindings = bindings_.outer_;
+  for (const auto& b : bindings_.all_) {
+    if (b.now.is_same(b.initial)) continue;
+    Tensor value = settle(level_.lower(b.now));
+    if (bindings_.outer_) bindings_.outer_->set(*b.variable, std::move(value));
+    else b.variable->exchange_raw(std::move(value));
+  }
+}
+
 RecorderScope::RecorderScope(RecorderBase& recorder)
-    : recorder_(recorder), previous_(std::exchange(thread_state, ThreadState{0, &recorder})) {
+    : recorder_(recorder), previous_(std::exchange(thread_state, ThreadState{0, &recorder, &bindings_})) {
   recorder.live_ = true;
 }
 RecorderScope::~RecorderScope() {

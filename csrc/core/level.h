@@ -4,7 +4,9 @@
 // and holds the value one level down. An operation goes to the highest live level among its operands.
 #pragma once
 
+#include <algorithm>
 #include <span>
+#include <vector>
 
 #include "evolute/tensor.h"
 
@@ -25,6 +27,8 @@ class Level : public RefCounted {
 
   // Interprets one primitive. Inputs may belong to this level or to any below it.
   virtual void process(const Op& op, const AttrsPtr& attrs, std::span<const Tensor> in, std::span<Tensor> out) = 0;
+  // The value of `t` below this level.
+  virtual Tensor lower(const Tensor& t) const { return t; }
 
  private:
   friend class LevelScope;
@@ -51,36 +55,67 @@ class Traced : public Value {
 class RecorderBase : public Level {
  public:
   RecorderBase() : Level(Kind::Recorder) {}
+  // What a variable holds when the recorded function begins.
   virtual Tensor read(Variable& v) = 0;
-  virtual void write(Variable& v, Tensor value) = 0;
+  // Notes that the recorded function itself made this concrete value, so that it may replace it in place.
+  void adopt(const Tensor& made) { made_.push_back(made); }
+  bool adopted(const Tensor& t) const {
+    return std::any_of(made_.begin(), made_.end(), [&](const Tensor& m) { return m.is_same(t); });
+  }
+
+ private:
+  std::vector<Tensor> made_;
+};
+
+// What variables hold as one level sees them: independent quantities of a derivative, and whatever was written since the
+// level opened. It is seen by this thread alone, and by nobody once the level has ended.
+class Bindings {
+ public:
+  struct Binding {
+    Ref<Variable> variable;
+    Tensor initial;  // undefined where the level wrote without having read
+    Tensor now;
+  };
+
+  Tensor get(Variable& v);
+  void set(Variable& v, Tensor value);
+  // Puts a value in the place of the variable's own. It is no write: nothing remains of it when the level ends.
+  void shadow(Variable& v, Tensor value) { all_.push_back({Ref<Variable>(&v), value, value}); }
+  Binding* find(const Variable& v);
+  std::span<const Binding> all() const { return all_; }
+
+ private:
+  friend class LevelScope;
+  friend class RecorderScope;
+  std::vector<Binding> all_;
+  Bindings* outer_ = nullptr;
 };
 
 struct ThreadState {
   int depth = 0;                     // live transform levels on this thread
   RecorderBase* recorder = nullptr;  // set while a graph is recorded
+  Bindings* bindings = nullptr;      // of the innermost level; null at the top level
 };
 extern constinit thread_local ThreadState thread_state;
 
-// Makes a level live on this thread for a scope. Levels nest strictly.
+// Makes a level live on this thread for a scope. Levels nest strictly. What was written to variables in the scope goes to
+// the level below when it ends, as that level sees it.
 class LevelScope {
  public:
-  explicit LevelScope(Level& level) : level_(level) {
-    level.depth_ = ++thread_state.depth;
-    level.live_ = true;
-  }
-  ~LevelScope() {
-    level_.live_ = false;
-    --thread_state.depth;
-  }
+  explicit LevelScope(Level& level);
+  ~LevelScope();
   LevelScope(const LevelScope&) = delete;
   LevelScope& operator=(const LevelScope&) = delete;
 
+  Bindings& bindings() noexcept { return bindings_; }
+
  private:
   Level& level_;
+  Bindings bindings_;
 };
 
 // Makes a recorder the bottom of this thread's stack for a scope. What runs inside does so as if no transform were live
-// outside it: its levels start at depth 1 again.
+// outside it: its levels start at depth 1 again. Variables themselves stay untouched.
 class RecorderScope {
  public:
   explicit RecorderScope(RecorderBase& recorder);
@@ -88,8 +123,11 @@ class RecorderScope {
   RecorderScope(const RecorderScope&) = delete;
   RecorderScope& operator=(const RecorderScope&) = delete;
 
+  Bindings& bindings() noexcept { return bindings_; }
+
  private:
   RecorderBase& recorder_;
+  Bindings bindings_;
   ThreadState previous_;
 };
 

@@ -79,7 +79,7 @@ Tensor scalar(double value, DType dtype) {
 }
 
 Tensor Variable::get() const {
-  if (RecorderBase* r = thread_state.recorder) return r->read(const_cast<Variable&>(*this));
+  if (Bindings* b = thread_state.bindings) return b->get(const_cast<Variable&>(*this));
   return value_;
 }
 
@@ -94,10 +94,13 @@ void Variable::set(Tensor value) {
       throw DTypeError(cat(who, " has dtype ", name_of(value_.dtype()), " and cannot be set to a value of dtype ",
                            name_of(value.dtype()), "; cast it first"));
   }
-  if (RecorderBase* r = thread_state.recorder)
-    r->write(*this, std::move(value));
+  const Tensor& settled = settle(value);
+  if (const Level* level = settled.value()->level(); level && !level->live())
+    throw TraceError(cat(who, " cannot be set to a value of a recording that has ended"));
+  if (Bindings* b = thread_state.bindings)
+    b->set(*this, std::move(value));
   else
-    value_ = std::move(value);
+    value_ = settled;
 }
 
 std::ostream& operator<<(std::ostream& s, const Aval& a) { return s << name_of(a.dtype) << a.shape; }

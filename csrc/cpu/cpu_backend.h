@@ -8,7 +8,7 @@ namespace evolute::cpu {
 class CpuBackend final : public Backend {
  public:
   Ref<Buffer> allocate(std::size_t bytes) override;                                               // cpu_backend.cpp
-  void elementwise(int kernel, std::span<const Array* const> in, Array& out) override;           // elementwise.cpp
+  void elementwise(int kernel, std::span<const Array* const> in, std::span<Array* const> out) override;  // elementwise.cpp
   void select(const Array& cond, const Array& a, const Array& b, Array& out) override;           // elementwise.cpp
   void copy(const Array& in, Array& out) override;                                               // copy.cpp
   void reduce(Reduction r, const Array& in, const Axes& axes, Array& out) override;              // reduce.cpp

@@ -9,17 +9,17 @@ namespace evolute::cpu {
 
 namespace {
 
-// StridedLoop orders axes by its first operand, the output; the inner loops take the output last.
-void run_loop(ElementwiseLoop inner, std::span<const Array* const> in, Array& out) {
-  const std::size_t n = in.size();
-  std::array<const Array*, StridedLoop::kMaxOperands> operands{&out};
-  std::copy(in.begin(), in.end(), operands.begin() + 1);
-  StridedLoop loop(out.shape(), std::span<const Array* const>(operands.data(), n + 1));
+// StridedLoop orders axes by its first operand, an output; the inner loops take the outputs last.
+void run_loop(ElementwiseLoop inner, std::span<const Array* const> in, std::span<Array* const> out) {
+  const std::size_t n = in.size(), m = out.size();
+  std::array<const Array*, StridedLoop::kMaxOperands> operands;
+  std::copy(in.begin(), in.end(), std::copy(out.begin(), out.end(), operands.begin()));
+  StridedLoop loop(out[0]->shape(), std::span<const Array* const>(operands.data(), n + m));
   loop.run([=](char* const* p, const std::int64_t* stride, std::int64_t count) {
     std::array<char*, StridedLoop::kMaxOperands> data;
     std::array<std::int64_t, StridedLoop::kMaxOperands> step;
-    for (std::size_t i = 0; i < n; ++i) data[i] = p[i + 1], step[i] = stride[i + 1];
-    data[n] = p[0], step[n] = stride[0];
+    for (std::size_t i = 0; i < n; ++i) data[i] = p[m + i], step[i] = stride[m + i];
+    for (std::size_t o = 0; o < m; ++o) data[n + o] = p[o], step[n + o] = stride[o];
     inner(data.data(), step.data(), count);
   });
 }
@@ -34,13 +34,14 @@ void select_loop(char* const* p, const std::int64_t* step, std::int64_t n) {
 
 }  // namespace
 
-void CpuBackend::elementwise(int kernel, std::span<const Array* const> in, Array& out) {
+void CpuBackend::elementwise(int kernel, std::span<const Array* const> in, std::span<Array* const> out) {
   run_loop(simd().elementwise(kernel, in[0]->dtype()), in, out);
 }
 
 void CpuBackend::select(const Array& cond, const Array& a, const Array& b, Array& out) {
   const Array* in[] = {&cond, &a, &b};
-  dispatch(out.dtype(), [&](auto tag) { run_loop(select_loop<typename decltype(tag)::type>, in, out); });
+  Array* outs[] = {&out};
+  dispatch(out.dtype(), [&](auto tag) { run_loop(select_loop<typename decltype(tag)::type>, in, outs); });
 }
 
 }  // namespace evolute::cpu

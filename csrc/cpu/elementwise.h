@@ -7,7 +7,7 @@
 
 namespace evolute::cpu {
 
-// Runs over n elements; `data` holds the inputs, then the output; `step` are their strides in bytes.
+// Runs over n elements; `data` holds the inputs, then the outputs; `step` are their strides in bytes.
 using ElementwiseLoop = void (*)(char* const* data, const std::int64_t* step, std::int64_t n);
 
 }  // namespace evolute::cpu

@@ -20,7 +20,7 @@ namespace evolute::cpu {
 
 class StridedLoop {
  public:
-  static constexpr int kMaxOperands = 6;
+  static constexpr int kMaxOperands = 8;
 
   struct Operand {
     char* data;

@@ -2,6 +2,8 @@
 
 #include <ostream>
 
+#include "core/level.h"
+
 namespace evolute {
 
 void prune(Graph& graph) {
@@ -37,7 +39,7 @@ bool variables_match(const Graph& graph) {
 
 std::vector<Tensor> read_variables(const Graph& graph) {
   std::vector<Tensor> values;
-  for (const auto& v : graph.variables) values.push_back(v.variable->raw());
+  for (const auto& v : graph.variables) values.push_back(settle(v.variable->raw()));
   return values;
 }
 

@@ -13,8 +13,6 @@ struct Symbol final : Value {
 
 }  // namespace
 
-Recorder::~Recorder() = default;
-
 Tensor Recorder::define(const Aval& aval) {
   graph_.values.push_back(aval);
   return Tensor(Ref<Value>(new Symbol(Ref<Level>(this), aval, static_cast<ValueId>(graph_.values.size() - 1))));
@@ -34,6 +32,7 @@ ValueId Recorder::id_of(const Tensor& tensor) {
                          "as an argument instead of capturing it"));
   auto [at, fresh] = constants_.try_emplace(t.value(), static_cast<ValueId>(graph_.values.size()));
   if (fresh) {
+    t.value()->mark_constant();
     graph_.values.push_back(t.aval());
     graph_.constants.push_back({at->second, t});
   }
@@ -52,38 +51,15 @@ void Recorder::process(const Op& op, const AttrsPtr& attrs, std::span<const Tens
   graph_.nodes.push_back(std::move(node));
 }
 
-Recorder::Touched& Recorder::touch(Variable& v) {
-  for (Touched& t : touched_)
-    if (t.variable.get() == &v) return t;
-  const Tensor before = v.raw();
-  touched_.push_back({Ref<Variable>(&v), before, define(before.aval())});
-  v.exchange_raw(touched_.back().symbol);
-  return touched_.back();
-}
+Tensor Recorder::read(Variable& v) { return define(v.raw().aval()); }
 
-Tensor Recorder::read(Variable& v) {
-  touch(v);
-  return v.raw();  // what the function wrote, or what a transform inside put in its place
-}
-
-void Recorder::write(Variable& v, Tensor value) {
-  touch(v);
-  v.exchange_raw(std::move(value));
-}
-
-void Recorder::restore_variables() {
-  for (auto& t : touched_) t.variable->exchange_raw(t.before);
-  touched_.clear();
-}
-
-std::shared_ptr<Graph> Recorder::finish(std::span<const Tensor> outputs) {
+std::shared_ptr<Graph> Recorder::finish(std::span<const Tensor> outputs, std::span<const Bindings::Binding> variables) {
   for (const Tensor& t : outputs) graph_.outputs.push_back(id_of(t));
-  for (auto& t : touched_) {
-    const Tensor& now = t.variable->raw();
-    const ValueId in = static_cast<const Symbol*>(t.symbol.value())->id;
-    graph_.variables.push_back({t.variable, t.before.aval(), in, now.is_same(t.symbol) ? -1 : id_of(now)});
+  for (const auto& b : variables) {
+    const Tensor initial = b.initial.defined() ? b.initial : define(b.now.aval());  // written without having been read
+    const ValueId in = static_cast<const Symbol*>(initial.value())->id;
+    graph_.variables.push_back({b.variable, initial.aval(), in, b.now.is_same(initial) ? -1 : id_of(b.now)});
   }
-  restore_variables();
   prune(graph_);
   constants_.clear();
   return std::make_shared<Graph>(std::move(graph_));

@@ -10,44 +10,29 @@ namespace evolute {
 
 class Recorder final : public RecorderBase {
  public:
-  ~Recorder() override;
-
   Tensor input(const Aval& aval);
   void process(const Op& op, const AttrsPtr& attrs, std::span<const Tensor> in, std::span<Tensor> out) override;
   Tensor read(Variable& v) override;
-  void write(Variable& v, Tensor value) override;
 
-  // The graph of what was recorded; `outputs` may be symbolic or concrete. Variables get their own values back.
-  std::shared_ptr<Graph> finish(std::span<const Tensor> outputs);
-  // Gives variables their own values back; for a recording that failed.
-  void restore_variables();
+  // The graph of what was recorded; `outputs` may be symbolic or concrete, `variables` is what the function left in them.
+  std::shared_ptr<Graph> finish(std::span<const Tensor> outputs, std::span<const Bindings::Binding> variables);
 
  private:
-  struct Touched {
-    Ref<Variable> variable;
-    Tensor before;  // its concrete value
-    Tensor symbol;  // what reading it gives
-  };
-  Touched& touch(Variable& v);
   Tensor define(const Aval& aval);
   ValueId id_of(const Tensor& t);
 
   Graph graph_;
   std::unordered_map<const Value*, ValueId> constants_;
-  std::vector<Touched> touched_;
 };
 
 // Records while in scope, with Python or C++ code running the function inside.
 class Recording {
  public:
   Recording() : recorder_(make_ref<Recorder>()), scope_(std::in_place, *recorder_) {}
-  ~Recording() { recorder_->restore_variables(); }
-  Recording(const Recording&) = delete;
-  Recording& operator=(const Recording&) = delete;
 
   Tensor input(const Aval& aval) { return recorder_->input(aval); }
   std::shared_ptr<Graph> finish(std::span<const Tensor> outputs) {
-    auto graph = recorder_->finish(outputs);
+    auto graph = recorder_->finish(outputs, scope_->bindings().all());
     scope_.reset();
     return graph;
   }

@@ -37,20 +37,32 @@ namespace fn {
       return F;                                          \
     }                                                    \
   };
-#define EV_BINARY(Name, fun, types, lo, hi, F, DX, DY, text)       \
-  struct Name {                                                    \
-    template <class V>                                             \
-    static V f(V x, V y) {                                         \
-      return F;                                                    \
-    }                                                              \
-    template <class V>                                             \
-    static constexpr V dx([[maybe_unused]] V x, [[maybe_unused]] V y) {      \
-      return DX;                                                   \
-    }                                                              \
-    template <class V>                                             \
-    static constexpr V dy([[maybe_unused]] V x, [[maybe_unused]] V y) {      \
-      return DY;                                                   \
-    }                                                              \
+#define EV_BINARY(Name, fun, types, lo, hi, F, DX, DY, DXX, DXY, DYY, text)           \
+  struct Name {                                                                     \
+    template <class V>                                                              \
+    static V f(V x, V y) {                                                          \
+      return F;                                                                     \
+    }                                                                               \
+    template <class V>                                                              \
+    static constexpr V dx([[maybe_unused]] V x, [[maybe_unused]] V y) {             \
+      return DX;                                                                    \
+    }                                                                               \
+    template <class V>                                                              \
+    static constexpr V dy([[maybe_unused]] V x, [[maybe_unused]] V y) {             \
+      return DY;                                                                    \
+    }                                                                               \
+    template <class V>                                                              \
+    static constexpr V dxx([[maybe_unused]] V x, [[maybe_unused]] V y) {             \
+      return DXX;                                                                    \
+    }                                                                               \
+    template <class V>                                                              \
+    static constexpr V dxy([[maybe_unused]] V x, [[maybe_unused]] V y) {             \
+      return DXY;                                                                    \
+    }                                                                               \
+    template <class V>                                                              \
+    static constexpr V dyy([[maybe_unused]] V x, [[maybe_unused]] V y) {             \
+      return DYY;                                                                    \
+    }                                                                               \
   };
 #define EV_BINARY_FLAT(Name, fun, types, lo, hi, F, text) \
   struct Name {                                           \
@@ -70,11 +82,17 @@ namespace fn {
 
 }  // namespace fn
 
-// Kernels. A derivative kernel takes a cotangent or tangent g in front: Sin_d1(g, r) = g · p(r), Pow_dx(g, x, y) = g · ∂f/∂x.
+// Kernels. Derivative kernels take their factors in front. For unary f with residual r, f' = p(r):
+//   f_d1(g, r) = g p        f_d2(g, r) = g p'        f_d1_vjp(h, g, r) = (h p, h g p')
+// For binary f:
+//   f_dx(g, x, y) = g f_x, likewise dy, dxx, dxy, dyy
+//   f_vjp(g, x, y) = (g f_x, g f_y)
+//   f_vjp2(a, b, g, x, y) = (a f_x + b f_y, g (a f_xx + b f_xy), g (a f_xy + b f_yy)), the reverse rule of f_vjp
 enum ElementwiseKernel : int {
-#define EV_UNARY(Name, ...) k##Name, k##Name##_d1, k##Name##_d2,
+#define EV_UNARY(Name, ...) k##Name, k##Name##_d1, k##Name##_d2, k##Name##_d1_vjp,
 #define EV_UNARY_FLAT(Name, ...) k##Name,
-#define EV_BINARY(Name, ...) k##Name, k##Name##_dx, k##Name##_dy,
+#define EV_BINARY(Name, ...) \
+  k##Name, k##Name##_dx, k##Name##_dy, k##Name##_dxx, k##Name##_dxy, k##Name##_dyy, k##Name##_vjp, k##Name##_vjp2,
 #define EV_BINARY_FLAT(Name, ...) k##Name,
 #define EV_COMPARE(Name, ...) k##Name,
 #include "evolute/elementwise.def"

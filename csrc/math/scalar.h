@@ -22,6 +22,7 @@ namespace evolute::math {
 EV_LEVEL_BEGIN
 
 inline constexpr double kTwoOverSqrtPi = 1.12837916709551257390;
+inline constexpr double kSqrtTwo = 1.41421356237309504880;
 inline constexpr double kSqrtHalf = 0.70710678118654752440;
 inline constexpr double kInvSqrtTwoPi = 0.39894228040143267794;
 
@@ -148,8 +149,10 @@ Scalar<T> floor_div(Scalar<T> x, Scalar<T> y) {
     const T q = x.v / y.v;
     return static_cast<T>(q - (x.v % y.v != 0 && (x.v < 0) != (y.v < 0)));
   } else {
-    const Scalar<T> r = mod(x, y);
-    return y.v == 0 ? x.v / y.v : std::nearbyint((x.v - r.v) / y.v);
+    // As NumPy does: the fraction goes before the division, and the sign of a zero is that of the quotient.
+    if (y.v == 0) return x.v / y.v;
+    const T r = std::fmod(x.v, y.v), q = (x.v - r) / y.v - (r != 0 && (r < 0) != (y.v < 0));
+    return q == 0 ? std::copysign(T(0), x.v / y.v) : std::nearbyint(q);
   }
 }
 template <class T>
@@ -162,6 +165,10 @@ Scalar<T> mod(Scalar<T> x, Scalar<T> y) {
   }
 }
 
+template <class V>
+V square(V x) {
+  return x * x;
+}
 template <class V>
 V rsqrt(V x) {
   return 1 / sqrt(x);

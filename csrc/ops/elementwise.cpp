@@ -5,6 +5,7 @@
 #include "ops/elementwise.h"
 
 #include <array>
+#include <tuple>
 
 #include "ops/expr.h"
 #include "ops/op.h"
@@ -13,7 +14,8 @@ namespace evolute {
 
 namespace {
 
-void infer_elementwise(const Op& op, std::span<const Tensor> in, SmallVector<Aval, 1>& out, bool boolean) {
+// All operands of one dtype, broadcast to the shape of each of `n` outputs.
+void infer_elementwise(const Op& op, std::span<const Tensor> in, SmallVector<Aval, 1>& out, int n, bool boolean) {
   Aval a = in[0].aval();
   for (const Tensor& t : in.subspan(1)) {
     if (t.dtype() != a.dtype)
@@ -22,27 +24,30 @@ void infer_elementwise(const Op& op, std::span<const Tensor> in, SmallVector<Ava
     if (t.shape() != a.shape) a.shape = broadcast_shapes(a.shape, t.shape(), op.name.c_str());
   }
   if (boolean) a.dtype = DType::Bool;
-  out.push_back(a);
+  for (int i = 0; i < n; ++i) out.push_back(a);
 }
+template <int n>
 void infer_same(const Op& op, const Attrs*, std::span<const Tensor> in, SmallVector<Aval, 1>& out) {
-  infer_elementwise(op, in, out, false);
+  infer_elementwise(op, in, out, n, false);
 }
 void infer_boolean(const Op& op, const Attrs*, std::span<const Tensor> in, SmallVector<Aval, 1>& out) {
-  infer_elementwise(op, in, out, true);
+  infer_elementwise(op, in, out, 1, true);
 }
 void run_elementwise(const Op& op, const Attrs*, ArrayRefs in, std::span<Array* const> out) {
-  backend(out[0]->aval().device.type).elementwise(op.kernel_id, in, *out[0]);
+  backend(out[0]->aval().device.type).elementwise(op.kernel_id, in, out);
 }
 
 Op elementwise_op(std::string name, int kernel, OpDoc doc) {
   Op op;
   op.name = std::move(name);
-  op.infer = infer_same;
+  op.infer = infer_same<1>;
   op.kernel = run_elementwise;
   op.kernel_id = kernel;
   op.doc = doc;
   return op;
 }
+
+constexpr OpDoc kDerivativeDoc{"derivative kernel", "cotangent times derivatives of an elementwise function", ""};
 
 // g times a derivative that is an Expr, as a tensor; undefined for a structural zero.
 Tensor scaled(const Tensor& g, const Expr& e) {
@@ -56,14 +61,8 @@ Tensor scaled(const Tensor& g, const Expr& e) {
 
 template <class F>
 struct UnaryOps {
-  static const Op *op, *d1, *d2;
+  static inline const Op *op = nullptr, *d1 = nullptr, *d2 = nullptr, *d1_vjp = nullptr;
 };
-template <class F>
-const Op* UnaryOps<F>::op = nullptr;
-template <class F>
-const Op* UnaryOps<F>::d1 = nullptr;
-template <class F>
-const Op* UnaryOps<F>::d2 = nullptr;
 
 template <class F>
 constexpr bool d1_varies = F::template d1<Probe>(Probe::variable()).varies;
@@ -99,13 +98,28 @@ void jvp_unary(const Op&, JvpArgs& a) {
   a.out_tangents[0] = times_d1<F>(a.tangents[0], residual<F>(a.in, a.out));
 }
 
+// Both halves of the reverse rule of g p(r), (h p, h g p'), in one pass.
+template <class F>
+std::pair<Tensor, Tensor> d1_pair(const Tensor& h, const Tensor& g, const Tensor& r) {
+  const Tensor in[] = {h, g, r};
+  Tensor out[2];
+  apply(*UnaryOps<F>::d1_vjp, nullptr, in, out);
+  return {out[0], out[1]};
+}
+
 // Rules of q(g, r) = g p(r), given both partial derivatives as products: `linear`(h, r) = h p(r), `slope`(h, r) = h p'(r).
-template <auto linear, auto slope>
+template <class F, auto linear, auto slope, bool paired>
 void vjp_scaled(const Op&, VjpArgs& a) {
   const Tensor &g = a.in[0], &r = a.in[1], &h = a.cotangent();
-  if (a.wants(0)) a.grads[0] = sum_to(linear(h, r), a.in_aval[0]->shape);
-  if (a.wants(1))
-    if (Tensor t = slope(mul(h, g), r); t.defined()) a.grads[1] = sum_to(t, a.in_aval[1]->shape);
+  Tensor by_g, by_r;
+  if (paired && a.wants(0) && a.wants(1)) {
+    if constexpr (paired) std::tie(by_g, by_r) = d1_pair<F>(h, g, r);
+  } else {
+    if (a.wants(0)) by_g = linear(h, r);
+    if (a.wants(1)) by_r = slope(mul(h, g), r);
+  }
+  if (by_g.defined()) a.grads[0] = sum_to(by_g, a.in_aval[0]->shape);
+  if (by_r.defined()) a.grads[1] = sum_to(by_r, a.in_aval[1]->shape);
 }
 template <auto linear, auto slope>
 void jvp_scaled(const Op&, JvpArgs& a) {
@@ -113,8 +127,42 @@ void jvp_scaled(const Op&, JvpArgs& a) {
   Tensor t;
   if (a.tangents[0].defined()) t = linear(a.tangents[0], r);
   if (a.tangents[1].defined()) t = add_cotangents(t, slope(mul(a.tangents[1], g), r));
-  a.out_tangents[0] = t;
+  if (t.defined()) a.out_tangents[0] = broadcast_to(t, a.out[0].shape());
 }
+
+// x y, undefined if either is.
+Tensor times_if(const Tensor& x, const Tensor& y) { return x.defined() && y.defined() ? mul(x, y) : Tensor(); }
+template <auto times>
+Tensor times_if(const Tensor& x, const Tensor& r) {
+  return x.defined() ? times(x, r) : Tensor();
+}
+void add_to(Tensor& total, const Tensor& t) { total = add_cotangents(total, t); }
+
+// Rules of (h p, h g p').
+template <class F>
+void vjp_d1_vjp(const Op&, VjpArgs& a) {
+  const Tensor &h = a.in[0], &g = a.in[1], &r = a.in[2], &c0 = a.cotangents[0], &c1 = a.cotangents[1];
+  Tensor grads[3];
+  if (a.wants(0)) grads[0] = add_cotangents(times_if<times_d1<F>>(c0, r), times_if<times_d2<F>>(times_if(c1, g), r));
+  if (a.wants(1)) grads[1] = times_if<times_d2<F>>(times_if(c1, h), r);
+  if (a.wants(2))
+    grads[2] = add_cotangents(times_if<times_d2<F>>(times_if(c0, h), r), times_if<times_d3<F>>(times_if(c1, mul(h, g)), r));
+  for (int i = 0; i < 3; ++i)
+    if (grads[i].defined()) a.grads[i] = sum_to(grads[i], a.in_aval[i]->shape);
+}
+template <class F>
+void jvp_d1_vjp(const Op&, JvpArgs& a) {
+  const Tensor &h = a.in[0], &g = a.in[1], &r = a.in[2], &th = a.tangents[0], &tg = a.tangents[1], &tr = a.tangents[2];
+  Tensor out[2];
+  out[0] = add_cotangents(times_if<times_d1<F>>(th, r), times_if<times_d2<F>>(times_if(tr, h), r));
+  out[1] = add_cotangents(times_if<times_d2<F>>(add_cotangents(times_if(th, g), times_if(tg, h)), r),
+                          times_if<times_d3<F>>(times_if(tr, mul(h, g)), r));
+  for (int i = 0; i < 2; ++i)
+    if (out[i].defined()) a.out_tangents[i] = broadcast_to(out[i], a.out[i].shape());
+}
+
+template <class F>
+constexpr bool d2_is_zero = !d2_varies<F> && F::template d2<math::Scalar<double>>(math::Scalar<double>(1)).v == 0;
 
 template <class F>
 void define_unary(const char* name, int kernel, OpDoc doc) {
@@ -124,16 +172,23 @@ void define_unary(const char* name, int kernel, OpDoc doc) {
   op.saves_in = d1_varies<F> && F::residual == Residual::x;
   op.saves_out = d1_varies<F> && F::residual == Residual::y;
   UnaryOps<F>::op = &define_op(op);
-  const OpDoc derived{"derivative kernel", "cotangent times a derivative", ""};
   if constexpr (d1_varies<F>) {
-    Op d1 = elementwise_op(op.name + ".d1", kernel + 1, derived);
-    d1.vjp = vjp_scaled<times_d1<F>, times_d2<F>>;
+    constexpr bool paired = !d2_is_zero<F>;
+    Op d1 = elementwise_op(op.name + ".d1", kernel + 1, kDerivativeDoc);
+    d1.vjp = vjp_scaled<F, times_d1<F>, times_d2<F>, paired>;
     d1.jvp = jvp_scaled<times_d1<F>, times_d2<F>>;
     UnaryOps<F>::d1 = &define_op(d1);
+    if constexpr (paired) {
+      Op pair = elementwise_op(op.name + ".d1.vjp", kernel + 3, kDerivativeDoc);
+      pair.infer = infer_same<2>;
+      pair.vjp = vjp_d1_vjp<F>;
+      pair.jvp = jvp_d1_vjp<F>;
+      UnaryOps<F>::d1_vjp = &define_op(pair);
+    }
   }
   if constexpr (d2_varies<F>) {
-    Op d2 = elementwise_op(op.name + ".d2", kernel + 2, derived);
-    d2.vjp = vjp_scaled<times_d2<F>, times_d3<F>>;
+    Op d2 = elementwise_op(op.name + ".d2", kernel + 2, kDerivativeDoc);
+    d2.vjp = vjp_scaled<F, times_d2<F>, times_d3<F>, false>;
     d2.jvp = jvp_scaled<times_d2<F>, times_d3<F>>;
     UnaryOps<F>::d2 = &define_op(d2);
   }
@@ -143,87 +198,194 @@ void define_unary(const char* name, int kernel, OpDoc doc) {
 
 template <class F>
 struct BinaryOps {
-  static const Op *op, *dx, *dy;
+  static inline const Op *op = nullptr, *vjp = nullptr, *vjp2 = nullptr;
 };
-template <class F>
-const Op* BinaryOps<F>::op = nullptr;
-template <class F>
-const Op* BinaryOps<F>::dx = nullptr;
-template <class F>
-const Op* BinaryOps<F>::dy = nullptr;
 
-// One partial derivative of F: its formula on any value type, and the kernel g · ∂F.
-template <class F>
-struct PartialX {
-  template <class V>
-  static constexpr V formula(V x, V y) {
-    return F::template dx<V>(x, y);
-  }
-  static const Op& op() { return *BinaryOps<F>::dx; }
-};
-template <class F>
-struct PartialY {
-  template <class V>
-  static constexpr V formula(V x, V y) {
-    return F::template dy<V>(x, y);
-  }
-  static const Op& op() { return *BinaryOps<F>::dy; }
-};
+// A partial derivative P of F: its formula on any value type, the kernel g P(x, y), and the partials of P.
+template <class P>
+struct ThirdX;
+template <class P>
+struct ThirdY;
+#define EV_PARTIAL(Name, part, offset, X, Y)     \
+  template <class F>                             \
+  struct Name {                                  \
+    static constexpr int kernel_offset = offset; \
+    using ByX = X;                               \
+    using ByY = Y;                               \
+    static inline const Op* op = nullptr;        \
+    template <class V>                           \
+    static constexpr V formula(V x, V y) {       \
+      return F::template part<V>(x, y);          \
+    }                                            \
+  };
+EV_PARTIAL(PartialXX, dxx, 3, ThirdX<PartialXX<F>>, ThirdY<PartialXX<F>>)
+EV_PARTIAL(PartialXY, dxy, 4, ThirdX<PartialXY<F>>, ThirdY<PartialXY<F>>)
+EV_PARTIAL(PartialYY, dyy, 5, ThirdX<PartialYY<F>>, ThirdY<PartialYY<F>>)
+EV_PARTIAL(PartialX, dx, 1, PartialXX<F>, PartialXY<F>)
+EV_PARTIAL(PartialY, dy, 2, PartialXY<F>, PartialYY<F>)
+#undef EV_PARTIAL
+
 template <class P>
 constexpr bool partial_varies = P::template formula<Probe>(Probe::variable(), Probe::variable()).varies;
 
+// Whether g P(x, y) is a kernel of its own. A product's partials are products again, of one operand.
 template <class P>
-Tensor times_partial(const Tensor& g, const Tensor& x, const Tensor& y) {
-  if constexpr (partial_varies<P>) return apply(P::op(), nullptr, g, x, y);
-  else return scaled(g, P::template formula<Expr>(Expr(0), Expr(0)));
+constexpr bool has_kernel = partial_varies<P>;
+template <>
+constexpr bool has_kernel<PartialX<fn::Mul>> = false;
+template <>
+constexpr bool has_kernel<PartialY<fn::Mul>> = false;
+
+// g P(x, y); undefined for a structural zero and for undefined g.
+template <class P>
+struct Times {
+  static Tensor of(const Tensor& g, const Tensor& x, const Tensor& y) {
+    if (!g.defined()) return {};
+    if constexpr (partial_varies<P>) return apply(*P::op, nullptr, g, x, y);
+    else return scaled(g, P::template formula<Expr>(Expr(0), Expr(0)));
+  }
+};
+template <>
+struct Times<PartialX<fn::Mul>> {
+  static Tensor of(const Tensor& g, const Tensor&, const Tensor& y) { return g.defined() ? mul(g, y) : Tensor(); }
+};
+template <>
+struct Times<PartialY<fn::Mul>> {
+  static Tensor of(const Tensor& g, const Tensor& x, const Tensor&) { return g.defined() ? mul(g, x) : Tensor(); }
+};
+template <class P>
+struct Times<ThirdX<P>> {
+  static Tensor of(const Tensor& g, const Tensor& x, const Tensor& y) {
+    return g.defined() ? scaled(g, P::template formula<Dual>(Dual{x, 1}, Dual{y, 0}).d) : Tensor();
+  }
+};
+template <class P>
+struct Times<ThirdY<P>> {
+  static Tensor of(const Tensor& g, const Tensor& x, const Tensor& y) {
+    return g.defined() ? scaled(g, P::template formula<Dual>(Dual{x, 0}, Dual{y, 1}).d) : Tensor();
+  }
+};
+
+// Contributions to the gradients of q, x and y of a term q P(x, y) with cotangent c.
+struct TermGrads {
+  const Tensor &x, &y;
+  bool wants_x, wants_y;
+  Tensor by_x, by_y;
+
+  template <class P>
+  Tensor add(const Tensor& c, const Tensor& q, bool wants_q) {
+    if (!c.defined()) return {};
+    if (wants_x) add_to(by_x, Times<typename P::ByX>::of(mul(c, q), x, y));
+    if (wants_y) add_to(by_y, Times<typename P::ByY>::of(mul(c, q), x, y));
+    return wants_q ? Times<P>::of(c, x, y) : Tensor();
+  }
+};
+// The tangent of a term q P(x, y).
+template <class P>
+Tensor term_tangent(const Tensor& q, const Tensor& tq, const Tensor& x, const Tensor& tx, const Tensor& y, const Tensor& ty) {
+  Tensor t = Times<P>::of(tq, x, y);
+  if (tx.defined()) add_to(t, Times<typename P::ByX>::of(mul(q, tx), x, y));
+  if (ty.defined()) add_to(t, Times<typename P::ByY>::of(mul(q, ty), x, y));
+  return t;
+}
+void set_grads(VjpArgs& a, std::initializer_list<Tensor> grads) {
+  std::size_t i = 0;
+  for (const Tensor& t : grads) {
+    if (a.wants(i) && t.defined()) a.grads[i] = sum_to(t, a.in_aval[i]->shape);
+    ++i;
+  }
+}
+void set_tangent(JvpArgs& a, std::size_t i, const Tensor& t) {
+  if (t.defined()) a.out_tangents[i] = broadcast_to(t, a.out[i].shape());
 }
 
 template <class F>
 void vjp_binary(const Op&, VjpArgs& a) {
   const Tensor &g = a.cotangent(), &x = a.in[0], &y = a.in[1];
-  if (a.wants(0)) a.grads[0] = sum_to(times_partial<PartialX<F>>(g, x, y), a.in_aval[0]->shape);
-  if (a.wants(1)) a.grads[1] = sum_to(times_partial<PartialY<F>>(g, x, y), a.in_aval[1]->shape);
+  if (BinaryOps<F>::vjp && a.wants(0) && a.wants(1)) {
+    const Tensor in[] = {g, x, y};
+    Tensor out[2];
+    apply(*BinaryOps<F>::vjp, nullptr, in, out);
+    return set_grads(a, {out[0], out[1]});
+  }
+  set_grads(a, {a.wants(0) ? Times<PartialX<F>>::of(g, x, y) : Tensor(), a.wants(1) ? Times<PartialY<F>>::of(g, x, y) : Tensor()});
 }
 template <class F>
 void jvp_binary(const Op&, JvpArgs& a) {
-  Tensor t;
-  if (a.tangents[0].defined()) t = times_partial<PartialX<F>>(a.tangents[0], a.in[0], a.in[1]);
-  if (a.tangents[1].defined()) t = add_cotangents(t, times_partial<PartialY<F>>(a.tangents[1], a.in[0], a.in[1]));
-  a.out_tangents[0] = broadcast_to(t, a.out[0].shape());
+  set_tangent(a, 0, add_cotangents(Times<PartialX<F>>::of(a.tangents[0], a.in[0], a.in[1]),
+                                   Times<PartialY<F>>::of(a.tangents[1], a.in[0], a.in[1])));
 }
 
-// Rules of g · P(x, y).
-template <class P>
-Tensor second_partial(const Tensor& g, const Tensor& x, const Tensor& y, bool by_x) {
-  return scaled(g, P::template formula<Dual>(Dual{x, by_x ? 1 : 0}, Dual{y, by_x ? 0 : 1}).d);
-}
+// Rules of g P(x, y).
 template <class P>
 void vjp_partial(const Op&, VjpArgs& a) {
-  const Tensor &g = a.in[0], &x = a.in[1], &y = a.in[2], &h = a.cotangent();
-  if (a.wants(0)) a.grads[0] = sum_to(times_partial<P>(h, x, y), a.in_aval[0]->shape);
-  if (!a.wants(1) && !a.wants(2)) return;
-  const Tensor hg = mul(h, g);
-  for (int i : {1, 2})
-    if (a.wants(i))
-      if (Tensor t = second_partial<P>(hg, x, y, i == 1); t.defined()) a.grads[i] = sum_to(t, a.in_aval[i]->shape);
+  TermGrads t{a.in[1], a.in[2], a.wants(1), a.wants(2), {}, {}};
+  const Tensor by_g = t.add<P>(a.cotangent(), a.in[0], a.wants(0));
+  set_grads(a, {by_g, t.by_x, t.by_y});
 }
 template <class P>
 void jvp_partial(const Op&, JvpArgs& a) {
-  const Tensor &g = a.in[0], &x = a.in[1], &y = a.in[2];
-  Tensor t;
-  if (a.tangents[0].defined()) t = times_partial<P>(a.tangents[0], x, y);
-  for (int i : {1, 2})
-    if (a.tangents[i].defined()) t = add_cotangents(t, second_partial<P>(mul(a.tangents[i], g), x, y, i == 1));
-  if (t.defined()) a.out_tangents[0] = broadcast_to(t, a.out[0].shape());
+  set_tangent(a, 0, term_tangent<P>(a.in[0], a.tangents[0], a.in[1], a.tangents[1], a.in[2], a.tangents[2]));
+}
+
+// Rules of F.vjp(g, x, y) = (g F_x, g F_y).
+template <class F>
+void vjp_vjp(const Op&, VjpArgs& args) {
+  const Tensor &g = args.in[0], &x = args.in[1], &y = args.in[2], &a = args.cotangents[0], &b = args.cotangents[1];
+  if (a.defined() && b.defined() && args.wants(0) && args.wants(1) && args.wants(2)) {
+    const Tensor in[] = {a, b, g, x, y};
+    Tensor out[3];
+    apply(*BinaryOps<F>::vjp2, nullptr, in, out);
+    return set_grads(args, {out[0], out[1], out[2]});
+  }
+  TermGrads t{x, y, args.wants(1), args.wants(2), {}, {}};
+  Tensor by_g = t.add<PartialX<F>>(a, g, args.wants(0));
+  add_to(by_g, t.add<PartialY<F>>(b, g, args.wants(0)));
+  set_grads(args, {by_g, t.by_x, t.by_y});
+}
+template <class F>
+void jvp_vjp(const Op&, JvpArgs& a) {
+  const Tensor &g = a.in[0], &tg = a.tangents[0], &x = a.in[1], &tx = a.tangents[1], &y = a.in[2], &ty = a.tangents[2];
+  set_tangent(a, 0, term_tangent<PartialX<F>>(g, tg, x, tx, y, ty));
+  set_tangent(a, 1, term_tangent<PartialY<F>>(g, tg, x, tx, y, ty));
+}
+
+// Rules of F.vjp2(a, b, g, x, y) = (a F_x + b F_y, g a F_xx + g b F_xy, g a F_xy + g b F_yy).
+template <class F>
+void vjp_vjp2(const Op&, VjpArgs& args) {
+  const Tensor &a = args.in[0], &b = args.in[1], &g = args.in[2], &x = args.in[3], &y = args.in[4];
+  const Tensor &c0 = args.cotangents[0], &c1 = args.cotangents[1], &c2 = args.cotangents[2];
+  const Tensor ga = mul(g, a), gb = mul(g, b);
+  TermGrads t{x, y, args.wants(3), args.wants(4), {}, {}};
+  const bool wants_a = args.wants(0), wants_b = args.wants(1), wants_g = args.wants(2);
+  Tensor by_a = t.add<PartialX<F>>(c0, a, wants_a), by_b = t.add<PartialY<F>>(c0, b, wants_b);
+  Tensor by_ga = t.add<PartialXX<F>>(c1, ga, wants_a || wants_g), by_gb = t.add<PartialXY<F>>(c1, gb, wants_b || wants_g);
+  add_to(by_ga, t.add<PartialXY<F>>(c2, ga, wants_a || wants_g));
+  add_to(by_gb, t.add<PartialYY<F>>(c2, gb, wants_b || wants_g));
+  if (wants_a) add_to(by_a, times_if(by_ga, g));
+  if (wants_b) add_to(by_b, times_if(by_gb, g));
+  const Tensor by_g = wants_g ? add_cotangents(times_if(by_ga, a), times_if(by_gb, b)) : Tensor();
+  set_grads(args, {by_a, by_b, by_g, t.by_x, t.by_y});
+}
+template <class F>
+void jvp_vjp2(const Op&, JvpArgs& args) {
+  const Tensor &a = args.in[0], &b = args.in[1], &g = args.in[2], &x = args.in[3], &y = args.in[4];
+  const Tensor &ta = args.tangents[0], &tb = args.tangents[1], &tg = args.tangents[2], &tx = args.tangents[3], &ty = args.tangents[4];
+  const Tensor ga = mul(g, a), gb = mul(g, b);
+  const Tensor tga = add_cotangents(times_if(tg, a), times_if(g, ta)), tgb = add_cotangents(times_if(tg, b), times_if(g, tb));
+  set_tangent(args, 0, add_cotangents(term_tangent<PartialX<F>>(a, ta, x, tx, y, ty), term_tangent<PartialY<F>>(b, tb, x, tx, y, ty)));
+  set_tangent(args, 1, add_cotangents(term_tangent<PartialXX<F>>(ga, tga, x, tx, y, ty), term_tangent<PartialXY<F>>(gb, tgb, x, tx, y, ty)));
+  set_tangent(args, 2, add_cotangents(term_tangent<PartialXY<F>>(ga, tga, x, tx, y, ty), term_tangent<PartialYY<F>>(gb, tgb, x, tx, y, ty)));
 }
 
 template <class P>
-const Op* define_partial(const std::string& name, int kernel) {
-  if constexpr (!partial_varies<P>) return nullptr;
-  Op op = elementwise_op(name, kernel, {"derivative kernel", "cotangent times a partial derivative", ""});
-  op.vjp = vjp_partial<P>;
-  op.jvp = jvp_partial<P>;
-  return &define_op(op);
+void define_partial(const std::string& name, int kernel) {
+  if constexpr (has_kernel<P>) {
+    Op op = elementwise_op(name, kernel + P::kernel_offset, kDerivativeDoc);
+    op.vjp = vjp_partial<P>;
+    op.jvp = jvp_partial<P>;
+    P::op = &define_op(op);
+  }
 }
 
 template <class F>
@@ -233,13 +395,27 @@ void define_binary(const char* name, int kernel, OpDoc doc) {
   op.jvp = jvp_binary<F>;
   if constexpr (!partial_varies<PartialX<F>> && !partial_varies<PartialY<F>>) op.saves_in = 0;
   BinaryOps<F>::op = &define_op(op);
-  BinaryOps<F>::dx = define_partial<PartialX<F>>(op.name + ".dx", kernel + 1);
-  BinaryOps<F>::dy = define_partial<PartialY<F>>(op.name + ".dy", kernel + 2);
+  define_partial<PartialX<F>>(op.name + ".dx", kernel);
+  define_partial<PartialY<F>>(op.name + ".dy", kernel);
+  define_partial<PartialXX<F>>(op.name + ".dxx", kernel);
+  define_partial<PartialXY<F>>(op.name + ".dxy", kernel);
+  define_partial<PartialYY<F>>(op.name + ".dyy", kernel);
+  if constexpr (!partial_varies<PartialX<F>> || !partial_varies<PartialY<F>>) return;
+  Op vjp = elementwise_op(op.name + ".vjp", kernel + 6, kDerivativeDoc);
+  vjp.infer = infer_same<2>;
+  vjp.vjp = vjp_vjp<F>;
+  vjp.jvp = jvp_vjp<F>;
+  BinaryOps<F>::vjp = &define_op(vjp);
+  Op vjp2 = elementwise_op(op.name + ".vjp2", kernel + 7, kDerivativeDoc);
+  vjp2.infer = infer_same<3>;
+  vjp2.vjp = vjp_vjp2<F>;
+  vjp2.jvp = jvp_vjp2<F>;
+  BinaryOps<F>::vjp2 = &define_op(vjp2);
 }
 
-// ---- sums and products --------------------------------------------------------------------------------------------
+// ---- sums --------------------------------------------------------------------------------------------
 
-// Linear or bilinear: the rules need no derivative kernels.
+// Linear: the rules need no derivative kernels.
 template <bool minus>
 void vjp_sum(const Op&, VjpArgs& a) {
   const Tensor& g = a.cotangent();
@@ -252,18 +428,6 @@ void jvp_sum(const Op&, JvpArgs& a) {
   Tensor t = x.defined() && y.defined() ? (minus ? sub(x, y) : add(x, y)) : x.defined() ? x : minus ? neg(y) : y;
   a.out_tangents[0] = broadcast_to(t, a.out[0].shape());
 }
-void vjp_mul(const Op&, VjpArgs& a) {
-  const Tensor& g = a.cotangent();
-  for (int i : {0, 1})
-    if (a.wants(i)) a.grads[i] = sum_to(mul(g, a.in[1 - i]), a.in_aval[i]->shape);
-}
-void jvp_mul(const Op&, JvpArgs& a) {
-  Tensor t;
-  if (a.tangents[0].defined()) t = mul(a.tangents[0], a.in[1]);
-  if (a.tangents[1].defined()) t = add_cotangents(t, mul(a.in[0], a.tangents[1]));
-  a.out_tangents[0] = broadcast_to(t, a.out[0].shape());
-}
-
 // ---- the table ----------------------------------------------------------------------------------------------------
 
 using Table = std::array<ElementwiseFunction, 0
@@ -280,7 +444,6 @@ const Op* define_plain(const char* name, int kernel, OpDoc doc, bool boolean) {
   if (boolean) op.infer = infer_boolean;
   if (kernel == kAdd) op.vjp = vjp_sum<false>, op.jvp = jvp_sum<false>, op.saves_in = 0;
   if (kernel == kSub) op.vjp = vjp_sum<true>, op.jvp = jvp_sum<true>, op.saves_in = 0;
-  if (kernel == kMul) op.vjp = vjp_mul, op.jvp = jvp_mul;
   return &define_op(op);
 }
 
@@ -297,7 +460,7 @@ Table define_all() {
   list(#Name, #fun, 1, Operands::types, UnaryOps<fn::Name>::op);
 #define EV_UNARY_FLAT(Name, fun, types, lo, hi, F, text) \
   list(#Name, #fun, 1, Operands::types, define_plain(#fun, k##Name, EV_DOC(text, lo, hi), false));
-#define EV_BINARY(Name, fun, types, lo, hi, F, DX, DY, text)     \
+#define EV_BINARY(Name, fun, types, lo, hi, F, DX, DY, DXX, DXY, DYY, text)     \
   define_binary<fn::Name>(#fun, k##Name, EV_DOC(text, lo, hi)); \
   list(#Name, #fun, 2, Operands::types, BinaryOps<fn::Name>::op);
 #define EV_BINARY_FLAT(Name, fun, types, lo, hi, F, text) \

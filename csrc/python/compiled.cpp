@@ -1,6 +1,8 @@
 // Compiled Python functions: signature, cache, recording and replay.
 #include <pybind11/stl.h>
 
+#include <algorithm>
+#include <bit>
 #include <unordered_map>
 
 #include "graph/recorder.h"
@@ -15,13 +17,14 @@ namespace {
 // themselves, and all other objects for their identity. Collects what the replay needs on the way.
 class Signature {
  public:
-  explicit Signature(const py::tuple& args, const py::dict& kwargs) {
+  Signature(const py::tuple& args, const py::dict& kwargs) {
     add(args);
     add(kwargs);
   }
   std::string key;
   std::vector<Tensor> leaves;    // in order of appearance
   std::vector<py::object> held;  // objects whose identity is in the key
+  bool concrete = true;          // false if a tensor belongs to a transform or recording elsewhere
 
   // Whether an argument is an input of the graph.
   static bool is_dynamic(PyObject* o) {
@@ -42,6 +45,7 @@ class Signature {
       put('d', static_cast<char>(t.device().type));
       put('n', t.ndim());
       for (auto n : t.shape()) put(',', n);
+      concrete = concrete && !t.value()->level();
       leaves.push_back(std::move(t));
     } else if (PyTuple_Check(o) || PyList_CheckExact(o)) {
       put(PyTuple_Check(o) ? '(' : '[', PySequence_Fast_GET_SIZE(o));
@@ -50,14 +54,18 @@ class Signature {
     } else if (PyDict_Check(o)) {
       put('{', PyDict_GET_SIZE(o));
       PyObject *k, *v;
-      for (Py_ssize_t at = 0; PyDict_Next(o, &at, &k, &v);) add(k), add(v);
-    } else if (PyBool_Check(o) || o == Py_None) {
-      identity(h);
-    } else if (PyLong_CheckExact(o)) {
+      for (Py_ssize_t at = 0; PyDict_Next(o, &at, &k, &v);) add_static(k), add(v);
+    } else {
+      add_static(h);
+    }
+  }
+  void add_static(py::handle h) {
+    PyObject* o = h.ptr();
+    if (PyLong_CheckExact(o)) {
       text('i', py::str(h));
     } else if (PyFloat_CheckExact(o)) {
       put('f', PyFloat_AS_DOUBLE(o));
-    } else if (PyUnicode_Check(o)) {
+    } else if (PyUnicode_CheckExact(o)) {
       text('s', h);
     } else {
       identity(h);
@@ -74,15 +82,37 @@ class Signature {
   }
 };
 
-// A name outside the function's own scope that it refers to: it must still hold the same object.
+// Something outside the function that it was recorded with: it must still be the same object.
 struct Guard {
-  py::object holder;  // closure cell, or the dictionary of globals
-  py::object name;    // null for a cell
+  py::object holder;  // closure cell, list, or dictionary
+  py::object key;     // null for a cell; None for the length of a list or dictionary
   py::object expected;
 
+  static Guard from(const py::tuple& t) {
+    const bool cell = PyCell_Check(py::handle(t[0]).ptr());
+    return {t[0], cell ? py::object() : py::object(t[1]), t[2]};
+  }
   bool holds() const {
-    PyObject* now = name ? PyDict_GetItemWithError(holder.ptr(), name.ptr()) : PyCell_GET(holder.ptr());
-    return now == expected.ptr();
+    PyObject* o = holder.ptr();
+    if (!key) return same(PyCell_GET(o));
+    if (key.is_none()) return (PyDict_Check(o) ? PyDict_GET_SIZE(o) : PyList_GET_SIZE(o)) == PyLong_AsSsize_t(expected.ptr());
+    if (PyDict_Check(o)) {
+      PyObject* now = PyDict_GetItemWithError(o, key.ptr());
+      if (!now) PyErr_Clear();
+      return same(now);
+    }
+    const Py_ssize_t i = PyLong_AsSsize_t(key.ptr());
+    return i < PyList_GET_SIZE(o) && same(PyList_GET_ITEM(o, i));
+  }
+
+ private:
+  bool same(PyObject* now) const {
+    PyObject* then = expected.ptr();
+    if (now == then) return true;
+    if (!now || Py_TYPE(now) != Py_TYPE(then)) return false;
+    if (PyFloat_CheckExact(now))
+      return std::bit_cast<std::uint64_t>(PyFloat_AS_DOUBLE(now)) == std::bit_cast<std::uint64_t>(PyFloat_AS_DOUBLE(then));
+    return (PyLong_CheckExact(now) || PyUnicode_CheckExact(now)) && PyObject_RichCompareBool(now, then, Py_EQ) == 1;
   }
 };
 
@@ -92,34 +122,47 @@ struct Entry {
   std::vector<py::object> held;
 };
 
+bool is_result(py::handle o) { return is_tensor(o.ptr()) && !as_py_tensor(o.ptr())->variable; }
+
 class Compiled {
  public:
-  Compiled(py::function fn, py::function on_record, py::function on_fallback, std::vector<py::tuple> guards)
-      : fn_(std::move(fn)), on_record_(std::move(on_record)), on_fallback_(std::move(on_fallback)) {
-    for (const py::tuple& g : guards)
-      guards_.push_back({g[0], g[1].is_none() ? py::object() : py::object(g[1]), g[2]});
-  }
+  Compiled(py::function fn, py::function on_record, py::function on_fallback)
+      : fn_(std::move(fn)), on_record_(std::move(on_record)), on_fallback_(std::move(on_fallback)) {}
 
   py::object call(const py::args& args, const py::kwargs& kwargs) {
     if (!at_top_level()) return fn_(*args, **kwargs);
-    for (Guard& g : guards_)
-      if (!g.holds()) return stale(args, kwargs);
-    Signature signature(args, kwargs);
+    if (epoch_ != mutation_epoch || !std::all_of(guards_.begin(), guards_.end(), [](auto& g) { return g.holds(); })) clear();
+    const Signature signature(args, kwargs);
+    if (!signature.concrete) return fn_(*args, **kwargs);
     auto at = entries_.find(signature.key);
     if (at != entries_.end() && at->second.graph && !variables_match(*at->second.graph)) {
       entries_.erase(at);
       at = entries_.end();
     }
-    if (at == entries_.end()) {
-      if (!record(signature, args, kwargs)) return fn_(*args, **kwargs);
-      at = entries_.find(signature.key);
+    if (at != entries_.end()) {
+      const Entry entry = at->second;  // a copy: the call may clear the cache
+      return entry.graph ? replay(entry, signature.leaves) : fn_(*args, **kwargs);
     }
-    const Entry entry = at->second;  // a copy: the call may clear the cache
-    if (!entry.graph) return fn_(*args, **kwargs);
-    return replay(entry, signature.leaves);
+    std::optional<py::error_already_set> unknown;
+    try {
+      const Entry entry = record(signature, args, kwargs);
+      keep(signature.key, entry);
+      return replay(entry, signature.leaves);
+    } catch (py::error_already_set& e) {
+      if (!e.matches(unknown_value())) throw;
+      unknown.emplace(e);
+    }
+    py::object result = on_fallback_(unknown->value(), args, kwargs);
+    keep(signature.key, {nullptr, {}, signature.held});
+    return result;
   }
 
-  void clear() { entries_.clear(); }
+  void clear() {
+    epoch_ = mutation_epoch;
+    // Out of the way before they are destroyed: that may run Python code.
+    const auto entries = std::exchange(entries_, {});
+    const auto guards = std::exchange(guards_, {});
+  }
   std::size_t recorded() const { return entries_.size(); }
   std::string describe() const {
     std::string s;
@@ -127,55 +170,78 @@ class Compiled {
     return s;
   }
 
- private:
-  // A guard broke: the graphs hold what the name used to mean.
-  py::object stale(const py::args& args, const py::kwargs& kwargs) {
-    clear();
-    for (Guard& g : guards_) {
-      PyObject* now = g.name ? PyDict_GetItemWithError(g.holder.ptr(), g.name.ptr()) : PyCell_GET(g.holder.ptr());
-      g.expected = now ? py::reinterpret_borrow<py::object>(now) : py::none();
-      if (!now) return fn_(*args, **kwargs);  // unbound name: let Python say so
+  template <class F>
+  int visit_references(F&& visit) {
+    for (PyObject* o : {fn_.ptr(), on_record_.ptr(), on_fallback_.ptr()})
+      if (int r = visit(o)) return r;
+    for (const Guard& g : guards_)
+      for (PyObject* o : {g.holder.ptr(), g.key.ptr(), g.expected.ptr()})
+        if (int r = visit(o)) return r;
+    for (const auto& [key, e] : entries_) {
+      if (int r = visit(e.structure.ptr())) return r;
+      for (const py::object& o : e.held)
+        if (int r = visit(o.ptr())) return r;
     }
-    return call(args, kwargs);
+    return 0;
+  }
+  void drop_references() {
+    clear();
+    const auto fn = std::exchange(fn_, {}), on_record = std::exchange(on_record_, {}), on_fallback = std::exchange(on_fallback_, {});
   }
 
-  // Records one signature. False if nothing could be kept (the value of a tensor was needed).
-  bool record(const Signature& signature, const py::args& args, const py::kwargs& kwargs) {
+ private:
+  // Tells the Python layer that a recording is going on, for a scope.
+  class Announcement {
+   public:
+    explicit Announcement(const py::function& on_record) : on_record_(on_record) { on_record_(true); }
+    ~Announcement() {
+      if (done_) return;
+      py::error_scope keep;  // what ended the recording goes on
+      try {
+        on_record_(false);
+      } catch (py::error_already_set&) {
+      }
+    }
+    py::list finish() {
+      done_ = true;
+      return on_record_(false);
+    }
+
+   private:
+    const py::function& on_record_;
+    bool done_ = false;
+  };
+
+  Entry record(const Signature& signature, const py::args& args, const py::kwargs& kwargs) {
     Entry entry;
     entry.held = signature.held;
-    try {
-      Recording recording;
-      std::size_t next = 0;
-      auto symbolic = [&](py::handle o) -> py::object {
-        if (!Signature::is_dynamic(o.ptr())) return py::reinterpret_borrow<py::object>(o);
-        return wrapped(recording.input(signature.leaves[next++].aval()));
-      };
-      const py::object traced_args = map_leaves(args, symbolic);
-      const py::object traced_kwargs = map_leaves(kwargs, symbolic);
-      const py::object token = on_record_(true, py::none());
-      py::object out;
-      try {
-        out = fn_(*py::tuple(traced_args), **py::dict(traced_kwargs));
-      } catch (...) {
-        on_record_(false, token);
-        throw;
-      }
-      on_record_(false, token);
-      std::vector<Tensor> outputs;
-      entry.structure = map_leaves(out, [&](py::handle o) -> py::object {
-        if (!is_tensor(o.ptr())) return py::reinterpret_borrow<py::object>(o);
-        outputs.push_back(value_of(o.ptr()));
-        return wrapped({});
-      });
-      entry.graph = recording.finish(outputs);
-    } catch (py::error_already_set& e) {
-      if (!e.matches(unknown_value())) throw;
-      on_fallback_(fn_, e.value());
-      entry.graph = nullptr;
-    }
-    if (entries_.size() >= kMaxEntries) entries_.clear();
-    entries_[signature.key] = std::move(entry);
-    return entries_[signature.key].graph != nullptr;
+    Announcement announcement(on_record_);
+    Recording recording;
+    std::size_t next = 0;
+    auto symbolic = [&](py::handle o) -> py::object {
+      if (!Signature::is_dynamic(o.ptr())) return py::reinterpret_borrow<py::object>(o);
+      return wrapped(recording.input(signature.leaves[next++].aval()));
+    };
+    const py::tuple traced_args = map_leaves(args, symbolic);
+    const py::dict traced_kwargs = map_leaves(kwargs, symbolic);
+    const py::object out = fn_(*traced_args, **traced_kwargs);
+    std::vector<Tensor> outputs;
+    entry.structure = map_leaves(out, [&](py::handle o) -> py::object {
+      if (!is_result(o)) return py::reinterpret_borrow<py::object>(o);
+      outputs.push_back(value_of(o.ptr()));
+      return wrapped({});
+    });
+    entry.graph = recording.finish(outputs);
+    std::vector<Guard> guards;
+    for (py::handle g : announcement.finish()) guards.push_back(Guard::from(g.cast<py::tuple>()));
+    std::swap(guards_, guards);
+    epoch_ = mutation_epoch;
+    return entry;
+  }
+
+  void keep(const std::string& key, Entry entry) {
+    if (entries_.size() >= kMaxEntries) clear();
+    std::swap(entries_[key], entry);
   }
 
   py::object replay(const Entry& entry, const std::vector<Tensor>& leaves) {
@@ -189,7 +255,7 @@ class Compiled {
     write_variables(graph, results);
     std::size_t next = 0;
     return map_leaves(entry.structure, [&](py::handle o) -> py::object {
-      return is_tensor(o.ptr()) ? wrapped(results[next++]) : py::reinterpret_borrow<py::object>(o);
+      return is_result(o) ? wrapped(results[next++]) : py::reinterpret_borrow<py::object>(o);
     });
   }
 
@@ -201,19 +267,38 @@ class Compiled {
   static constexpr std::size_t kMaxEntries = 256;
 
   py::function fn_, on_record_, on_fallback_;
-  std::vector<Guard> guards_;
+  std::vector<Guard> guards_;  // of all entries
   std::unordered_map<std::string, Entry> entries_;
+  std::uint64_t epoch_ = mutation_epoch;
 };
+
+// Compiled functions refer to Python objects that refer back to them, so that the garbage collector must see through them.
+void set_up_collection(PyHeapTypeObject* heap_type) {
+  PyTypeObject* type = &heap_type->ht_type;
+  type->tp_flags |= Py_TPFLAGS_HAVE_GC;
+  type->tp_traverse = [](PyObject* self, visitproc visit, void* arg) -> int {
+    Py_VISIT(Py_TYPE(self));
+    if (!py::detail::is_holder_constructed(self)) return 0;
+    return py::cast<Compiled&>(py::handle(self)).visit_references([&](PyObject* o) { return o ? visit(o, arg) : 0; });
+  };
+  type->tp_clear = [](PyObject* self) -> int {
+    if (py::detail::is_holder_constructed(self)) py::cast<Compiled&>(py::handle(self)).drop_references();
+    return 0;
+  };
+}
 
 }  // namespace
 
 void define_compiled(py::module_& m) {
   using py::arg;
-  py::class_<Compiled>(m, "Compiled", "A function recorded once per signature and replayed without the interpreter.")
-      .def(py::init<py::function, py::function, py::function, std::vector<py::tuple>>(), arg("fn"), arg("on_record"),
-           arg("on_fallback"), arg("guards"),
-           "__init__(fn: Callable[..., Any], on_record: Callable[[bool, Any], Any], on_fallback: Callable[[Any, "
-           "BaseException], None], guards: list[tuple[Any, Any, Any]]) -> None")
+  py::class_<Compiled>(m, "Compiled", "A function recorded once per signature and replayed without the interpreter.",
+                       py::custom_type_setup(set_up_collection))
+      .def(py::init<py::function, py::function, py::function>(), arg("fn"), arg("on_record"), arg("on_fallback"),
+           "__init__(fn: Callable[..., Any], on_record: Callable[[bool], list[tuple[Any, Any, Any]]], on_fallback: "
+           "Callable[[BaseException, tuple[Any, ...], dict[str, Any]], Any]) -> None\n\n"
+           "on_record(True) is called before fn is recorded and on_record(False) after it; the latter returns what the "
+           "recording depends on: (closure cell, None, content), (dict or list, key, item) or (dict or list, None, length).\n"
+           "on_fallback(error, args, kwargs) runs a function that cannot be recorded.")
       .def("__call__", &Compiled::call, "__call__(*args: Any, **kwargs: Any) -> Any")
       .def("clear", &Compiled::clear, "clear() -> None\n\nForgets all recorded graphs.")
       .def_property_readonly("recorded", &Compiled::recorded, "recorded: int\n\nNumber of signatures known.")

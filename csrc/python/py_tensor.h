@@ -21,6 +21,9 @@ struct PyTensor {
 extern PyTypeObject* tensor_type;
 void define_tensor_type(py::module_& m);
 
+// Grows when a tensor that recorded functions may hold as a constant is changed in place; guarded by the GIL.
+extern std::uint64_t mutation_epoch;
+
 inline bool is_tensor(PyObject* o) { return Py_TYPE(o) == tensor_type || PyType_IsSubtype(Py_TYPE(o), tensor_type); }
 inline PyTensor* as_py_tensor(PyObject* o) { return reinterpret_cast<PyTensor*>(o); }
 // The current value; `o` must be a tensor.

@@ -1,6 +1,7 @@
 #include <pybind11/stl.h>
 #include <structmember.h>
 
+#include "core/level.h"
 #include "evolute/ops.h"
 #include "ops/elementwise.h"
 #include "python/py_tensor.h"
@@ -8,6 +9,7 @@
 namespace evolute::python {
 
 PyTypeObject* tensor_type = nullptr;
+std::uint64_t mutation_epoch = 0;
 
 namespace {
 
@@ -42,16 +44,21 @@ PyObject* tensor_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
   return guarded([&]() -> PyObject* {
     static const char* names[] = {"input_data", "dtype", nullptr};
     PyObject *data = nullptr, *dtype = nullptr;
+    const auto made = [&](Tensor t) {
+      if (thread_state.recorder) thread_state.recorder->adopt(t);
+      return new_tensor(type, std::move(t));
+    };
     // Subclasses may take further arguments; theirs to check in __init__.
     if (type != tensor_type) {
       PyObject* first = PyTuple_GET_SIZE(args) ? PyTuple_GET_ITEM(args, 0) : nullptr;
-      return new_tensor(type, first ? tensor_from(first) : Tensor());
+      if (!first) throw DTypeError(cat(type->tp_name, ": needs the data as first argument"));
+      return made(tensor_from(first));
     }
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O:Tensor", const_cast<char**>(names), &data, &dtype))
       return nullptr;
     std::optional<DType> t;
     if (dtype && dtype != Py_None) t = as_dtype(dtype);
-    return new_tensor(type, tensor_from(data, t));
+    return made(tensor_from(data, t));
   });
 }
 
@@ -201,6 +208,15 @@ PyObject* tensor_item(PyObject* a, Py_ssize_t i) {
 PyObject* tensor_subscript(PyObject* a, PyObject* key) {
   return guarded([&] { return wrap(get_item(value_of(a), key)); });
 }
+void replace_value(PyTensor& p, Tensor updated) {
+  if (!p.tensor.value()->level()) {
+    if (thread_state.recorder && !thread_state.recorder->adopted(p.tensor))
+      throw UnknownValueError(cat("a tensor (", p.tensor.aval(), ") made outside the function that is being recorded cannot "
+                                  "be changed in place: make it a Parameter, or return the changed tensor"));
+    if (p.tensor.value()->is_constant()) ++mutation_epoch;
+  }
+  p.tensor = std::move(updated);
+}
 int tensor_assign(PyObject* a, PyObject* key, PyObject* value) {
   return guarded([&]() -> int {
     if (!value) throw ValueError("elements of a tensor cannot be deleted");
@@ -210,7 +226,7 @@ int tensor_assign(PyObject* a, PyObject* key, PyObject* value) {
     Tensor updated = set_item(x, key, v, false);
     PyTensor* p = as_py_tensor(a);
     if (p->variable) p->variable->set(std::move(updated));
-    else p->tensor = std::move(updated);
+    else replace_value(*p, std::move(updated));
     return 0;
   });
 }

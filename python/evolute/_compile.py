@@ -8,10 +8,10 @@ import threading
 import types
 import warnings
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-from evolute import _evolute, context
+from evolute import _evolute, _guards, context
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -20,10 +20,11 @@ _PACKAGE = __name__.rpartition(".")[0]
 
 
 class _Thread(threading.local):
-    """The cells called by the functions being recorded on this thread, innermost last."""
+    """What compiled functions are doing on this thread, innermost last."""
 
     def __init__(self) -> None:
-        self.noted: list[set[Any]] = []
+        self.recording: list[tuple[Compiled, set[Any]]] = []  # with the cells called so far
+        self.told: list[str] = []  # lines whose warning has been given while the function they stop runs eagerly
 
 
 _thread = _Thread()
@@ -38,14 +39,16 @@ def should_compile() -> bool:
 
 def note_cell(cell: Any) -> None:
     """Remember that the function being recorded uses `cell`."""
-    if _thread.noted:
-        _thread.noted[-1].add(cell)
+    if _thread.recording:
+        _thread.recording[-1][1].add(cell)
 
 
 def invalidate(cell: Any) -> None:
     """Forget all recordings that used `cell`: one of its attributes has changed."""
     for compiled in list(_watchers.get(cell, ())):
-        compiled.clear()
+        # What a function changes while it is being recorded is its own doing.
+        if all(compiled is not active for active, _ in _thread.recording):
+            compiled.clear()
 
 
 class Compiled:
@@ -54,11 +57,21 @@ class Compiled:
     Tensors and NumPy arrays in the arguments, at any depth of tuples, lists and dicts, are inputs of the recording.
     Everything else is static: a call with another number, string or object is recorded anew. Parameters that the
     function reads or writes are inputs and outputs of the recording, so that it follows later changes of their values.
+
+    Parameters
+    ----------
+    fn : callable
+        What to record.
+    source : callable, optional
+        The user's function in it, whose surroundings are watched for changes; `fn` by default.
     """
 
-    def __init__(self, fn: Callable[..., Any]) -> None:
+    def __init__(self, fn: Callable[..., Any], source: Callable[..., Any] | None = None) -> None:
         self._fn = fn
-        self._core = _evolute.Compiled(fn, self._on_record, _warn_fallback, list(_guards(fn)))
+        self._source = fn if source is None else source
+        self._guards: dict[Any, _guards.Guard] = {}
+        self._warned: set[str] = set()
+        self._core = _evolute.Compiled(fn, self._on_record, self._on_fallback)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the recording of this signature, making it first if there is none."""
@@ -77,50 +90,50 @@ class Compiled:
         """Return the recorded graphs as text, one line per operation."""
         return self._core.describe()
 
-    def _on_record(self, begin: bool, cells: Any) -> Any:
+    def _on_record(self, begin: bool) -> list[_guards.Guard]:
         if begin:
-            _thread.noted.append(set())
-            return None
-        for cell in _thread.noted.pop():
+            _thread.recording.append((self, set()))
+            return []
+        _, cells = _thread.recording.pop()
+        for cell in cells:
             _watchers.setdefault(cell, weakref.WeakSet()).add(self)
-        return None
+        # Taken now and not before, so that what the function itself has just changed does not count.
+        earlier = _guards.refreshed(self._guards) if self._core.recorded else {}
+        self._guards = earlier | _guards.collect((self._source, *cells))
+        return list(self._guards.values())
 
-
-def _guards(fn: Callable[..., Any]) -> Iterator[tuple[Any, str | None, Any]]:
-    """Yield the names outside `fn` through which it sees tensors, parameters, cells and other functions' state."""
-    from evolute.nn.cell import Cell
-
-    fn = getattr(fn, "__func__", fn)
-    fn = fn.func if isinstance(fn, functools.partial) else fn
-    if not isinstance(fn, types.FunctionType):
-        return
-    watched = (_evolute.Tensor, Cell)
-    for cell in fn.__closure__ or ():
+    def _on_fallback(self, error: BaseException, args: Any, kwargs: Any) -> Any:
+        line = _line_of(error)
+        if line not in self._warned and line not in _thread.told:
+            self._warned.add(line)
+            _warn(self._source, line, error)
+        _thread.told.append(line)
         try:
-            content = cell.cell_contents
-        except ValueError:  # not bound yet
-            continue
-        if isinstance(content, watched):
-            yield cell, None, content
-    for name in fn.__code__.co_names:
-        content = fn.__globals__.get(name)
-        if isinstance(content, watched):
-            yield fn.__globals__, name, content
+            return self._fn(*args, **kwargs)
+        finally:
+            _thread.told.pop()
 
 
-def _warn_fallback(fn: Callable[..., Any], error: BaseException) -> None:
-    """Say once, naming the line, why a function runs eagerly although graph mode was asked for."""
-    frame = error.__traceback__
-    where = None
-    while frame is not None:
-        if not frame.tb_frame.f_globals.get("__name__", "").startswith(_PACKAGE):
-            where = frame
-        frame = frame.tb_next
-    name = getattr(fn, "__qualname__", repr(fn))
-    line = f"{where.tb_frame.f_code.co_filename}:{where.tb_lineno}" if where else "an unknown line"
+def _line_of(error: BaseException) -> str:
+    """Return file and line of the code outside this package where `error` was raised."""
+    line = "an unknown line"
+    trace = error.__traceback__
+    while trace is not None:
+        if not _is_ours(trace.tb_frame):
+            line = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return line
+
+
+def _is_ours(frame: types.FrameType) -> bool:
+    module = frame.f_globals.get("__name__", "")
+    return bool(module == _PACKAGE or module.startswith(_PACKAGE + "."))
+
+
+def _warn(fn: Callable[..., Any], line: str, error: BaseException) -> None:
+    name = getattr(fn, "__qualname__", None) or type(fn).__name__
     warnings.warn(
-        f"{name} runs eagerly: at {line} Python needs the value of a tensor, which is not known while recording. "
-        "Express the choice with ops.where, or keep such code outside the compiled function.",
+        f"{name} runs eagerly, as it cannot be recorded: at {line}, {error}",
         RuntimeWarning,
         stacklevel=_depth_outside_package(),
     )
@@ -130,7 +143,7 @@ def _depth_outside_package() -> int:
     """Return the `stacklevel` that makes a warning point at the first caller outside this package."""
     depth = 1
     frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_PACKAGE):
+    while frame.f_back is not None and _is_ours(frame):
         frame = frame.f_back
         depth += 1
     return depth

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from evolute import _compile
 from evolute._evolute import Tensor
 from evolute.common.initializer import Initializer, initializer
 
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
 __all__ = ["Parameter", "ParameterTuple"]
 
 _UNNAMED = "Parameter"
+
+
+class _Switch:
+    """Stands for a parameter's `requires_grad` where recordings keep what they depend on.
+
+    The parameter itself cannot: comparing it compares its elements.
+    """
 
 
 class Parameter(Tensor):
@@ -55,6 +63,7 @@ class Parameter(Tensor):
 
     def __init__(self, default_input: TensorLike, name: str | None = None, requires_grad: bool = True) -> None:
         self._name = None if name is None else _checked_name(name)
+        self._switch = _Switch()
         self.requires_grad = requires_grad
         self._bind_variable(self.name)
 
@@ -79,6 +88,7 @@ class Parameter(Tensor):
     @property
     def requires_grad(self) -> bool:
         """Whether the parameter is to be trained."""
+        _compile.note_cell(self._switch)
         return self._requires_grad
 
     @requires_grad.setter
@@ -86,6 +96,7 @@ class Parameter(Tensor):
         if not isinstance(requires_grad, bool):
             raise TypeError(f"Parameter: requires_grad is a bool, got {requires_grad!r}")
         self._requires_grad = requires_grad
+        _compile.invalidate(self._switch)
 
     def value(self) -> Tensor:
         """Return the present value: a tensor that later `set_data` calls do not touch."""

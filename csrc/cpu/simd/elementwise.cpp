@@ -69,93 +69,98 @@ void scalar_loop2(F f, char* const* data, const std::int64_t* step, std::int64_t
   }
 }
 
-template <class T, class F>
-void scalar_loop3(F f, char* const* data, const std::int64_t* step, std::int64_t n) {
-  for (std::int64_t k = 0; k < n; ++k)
-    *reinterpret_cast<T*>(data[3] + k * step[3]) =
-        f(read<T>(data[0] + k * step[0]), read<T>(data[1] + k * step[1]), read<T>(data[2] + k * step[2]));
+// Kernels of further operands have no such cases. f gives an array with one element per output.
+template <class T, int N, class F>
+void scalar_loop(F f, char* const* data, const std::int64_t* step, std::int64_t n) {
+  for (std::int64_t k = 0; k < n; ++k) {
+    std::array<Scalar<T>, N> in;
+    for (int i = 0; i < N; ++i) in[i] = read<T>(data[i] + k * step[i]);
+    const auto out = std::apply(f, in);
+    for (std::size_t o = 0; o < out.size(); ++o) *reinterpret_cast<T*>(data[N + o] + k * step[N + o]) = out[o].v;
+  }
 }
 
 // ---- loops over vectors -------------------------------------------------------------------------------------------
 
-// Up to one vector of elements that do not lie side by side, or do not fill one. Unused lanes repeat the first element,
-// so that they raise nothing the others do not.
-template <class T>
-Vec<T> load_some(const char* p, std::int64_t step, int count) {
-  alignas(EV_SIMD_BYTES) T x[Vec<T>::lanes];
-  for (int i = 0; i < Vec<T>::lanes; ++i) x[i] = *reinterpret_cast<const T*>(p + (i < count ? i : 0) * step);
-  return Vec<T>::load(x);
-}
-template <class T>
-void store_some(Vec<T> v, char* p, std::int64_t step, int count) {
-  alignas(EV_SIMD_BYTES) T x[Vec<T>::lanes];
-  v.store(x);
-  for (int i = 0; i < count; ++i) *reinterpret_cast<T*>(p + i * step) = x[i];
+// Bit i of `rows` says that input i is a row; the others are one element throughout.
+template <class T, int rows, std::size_t N>
+EV_INLINE std::array<Vec<T>, N> load_full(char* const* data, std::int64_t k) {
+  std::array<Vec<T>, N> in;
+#pragma GCC unroll 8
+  for (std::size_t i = 0; i < N; ++i) {
+    const T* p = reinterpret_cast<const T*>(data[i]);
+    in[i] = rows >> i & 1 ? Vec<T>::load(p + k) : Vec<T>(*p);
+  }
+  return in;
 }
 
-enum class Walk { Row, Same };  // consecutive elements, or one element throughout
-
-template <class T, Walk w>
-EV_INLINE Vec<T> load_full(const char* p, std::int64_t k) {
-  if constexpr (w == Walk::Same) return Vec<T>(*reinterpret_cast<const T*>(p));
-  else return Vec<T>::load(reinterpret_cast<const T*>(p) + k);
-}
-
-// Whole vectors of inputs that walk as stated and an output row; gives the number of elements done.
-template <class T, Walk... w, class F>
-EV_INLINE std::int64_t full_vectors(F f, char* const* data, std::int64_t n) {
+// Whole vectors of inputs that walk as stated, and output rows; gives the number of elements done. Not inlined: the
+// functions inside are large.
+template <class T, int N, int rows, class F>
+__attribute__((noinline)) std::int64_t full_vectors(F f, char* const* data, std::int64_t n) {
   constexpr std::int64_t lanes = Vec<T>::lanes;
-  T* out = reinterpret_cast<T*>(data[sizeof...(w)]);
   std::int64_t k = 0;
   for (; k + lanes <= n; k += lanes) {
-    int i = 0;
-    const std::array<Vec<T>, sizeof...(w)> in{load_full<T, w>(data[i++], k)...};
-    std::apply(f, in).store(out + k);
+    const auto out = std::apply(f, load_full<T, rows, N>(data, k));
+#pragma GCC unroll 4
+    for (std::size_t o = 0; o < out.size(); ++o) out[o].store(reinterpret_cast<T*>(data[N + o]) + k);
   }
   return k;
 }
 
-template <class T, int N, class F>
-void vector_loop(F f, char* const* data, const std::int64_t* step, std::int64_t n) {
-  constexpr std::int64_t s = sizeof(T), lanes = Vec<T>::lanes;
-  std::int64_t done = 0;
-  bool plain = step[N] == s;
-  int rows = 0;  // bit i: input i is a row
-  for (int i = 0; i < N; ++i) plain = plain && (step[i] == s || step[i] == 0), rows |= (step[i] == s) << i;
-  if (plain) {
-    constexpr Walk R = Walk::Row, S = Walk::Same;
-    if constexpr (N == 1) {
-      if (rows == 1) done = full_vectors<T, R>(f, data, n);
-    } else if constexpr (N == 2) {
-      if (rows == 3) done = full_vectors<T, R, R>(f, data, n);
-      else if (rows == 1) done = full_vectors<T, R, S>(f, data, n);
-      else if (rows == 2) done = full_vectors<T, S, R>(f, data, n);
-    } else {
-      if (rows == 7) done = full_vectors<T, R, R, R>(f, data, n);
-      else if (rows == 3) done = full_vectors<T, R, R, S>(f, data, n);
-      else if (rows == 5) done = full_vectors<T, R, S, R>(f, data, n);
-      else if (rows == 2) done = full_vectors<T, S, R, S>(f, data, n);
-      else if (rows == 6) done = full_vectors<T, S, R, R>(f, data, n);
-    }
-  }
-  for (std::int64_t k = done; k < n; k += lanes) {
-    const int count = static_cast<int>(n - k < lanes ? n - k : lanes);
-    std::array<Vec<T>, N> in;
-    for (int i = 0; i < N; ++i) in[i] = load_some<T>(data[i] + k * step[i], step[i], count);
-    store_some(std::apply(f, in), data[N] + k * step[N], step[N], count);
+// Elements that do not lie side by side, or do not fill a vector, go through rows of their own.
+template <class T, int N, int M, class F>
+__attribute__((noinline)) void gathered_vectors(F f, char* const* data, const std::int64_t* step, std::int64_t n) {
+  constexpr std::int64_t lanes = Vec<T>::lanes, block = 8 * lanes;
+  alignas(EV_SIMD_BYTES) T rows[N + M][block];
+  char* row[N + M];
+  for (int i = 0; i < N + M; ++i) row[i] = reinterpret_cast<char*>(rows[i]);
+  for (std::int64_t k = 0; k < n; k += block) {
+    const std::int64_t count = n - k < block ? n - k : block;
+    const std::int64_t full = (count + lanes - 1) / lanes * lanes;
+    for (int i = 0; i < N; ++i)
+      for (std::int64_t j = 0; j < full; ++j)  // the surplus repeats an element: it raises nothing the others do not
+        rows[i][j] = *reinterpret_cast<const T*>(data[i] + (k + (j < count ? j : 0)) * step[i]);
+    full_vectors<T, N, (1 << N) - 1>(f, row, full);
+    for (int o = N; o < N + M; ++o)
+      for (std::int64_t j = 0; j < count; ++j) *reinterpret_cast<T*>(data[o] + (k + j) * step[o]) = rows[o][j];
   }
 }
 
-template <class T, int N, auto f>
-void arithmetic_loop(char* const* data, const std::int64_t* step, std::int64_t n) {
-  if constexpr (std::is_same_v<Value<T>, Vec<T>>) {
-    vector_loop<T, N>(f, data, step, n);
-  } else {
-    const auto g = [](auto... x) { return f(x...).v; };
-    if constexpr (N == 1) scalar_loop1<T, T>(g, data, step, n);
-    else if constexpr (N == 2) scalar_loop2<T, T>(g, data, step, n);
-    else scalar_loop3<T>(g, data, step, n);
+template <class T, int N, int M, class F>
+void vector_loop(F f, char* const* data, const std::int64_t* step, std::int64_t n) {
+  constexpr std::int64_t s = sizeof(T);
+  constexpr int all = (1 << N) - 1;
+  bool plain = true;
+  int rows = 0;
+  for (int i = 0; i < N; ++i) plain = plain && (step[i] == s || step[i] == 0), rows |= (step[i] == s) << i;
+  for (int o = N; o < N + M; ++o) plain = plain && step[o] == s;
+  std::int64_t done = 0;
+  if (plain) {
+    // The patterns that occur: all rows; a scalar on one side; a scalar factor; a scalar parameter.
+    if (rows == all) done = full_vectors<T, N, all>(f, data, n);
+    else if (N > 1 && M == 1 && rows == all - 1) done = full_vectors<T, N, (M == 1 ? all - 1 : all)>(f, data, n);
+    else if (N > 1 && M == 1 && rows == all >> 1) done = full_vectors<T, N, (M == 1 ? all >> 1 : all)>(f, data, n);
+    else if (N == 3 && M == 1 && rows == 2) done = full_vectors<T, N, (N == 3 && M == 1 ? 2 : all)>(f, data, n);
   }
+  if (done == n) return;
+  char* rest[N + M];
+  for (int i = 0; i < N + M; ++i) rest[i] = data[i] + done * step[i];
+  gathered_vectors<T, N, M>(f, rest, step, n - done);
+}
+
+// f(x...) gives one value, or an array of M.
+template <class T, int N, auto f, int M = 1>
+void arithmetic_loop(char* const* data, const std::int64_t* step, std::int64_t n) {
+  using V = Value<T>;
+  const auto g = [](auto... x) {
+    if constexpr (M == 1) return std::array<V, 1>{f(x...)};
+    else return f(x...);
+  };
+  if constexpr (std::is_same_v<V, Vec<T>>) vector_loop<T, N, M>(g, data, step, n);
+  else if constexpr (N == 1) scalar_loop1<T, T>([](auto x) { return f(x).v; }, data, step, n);
+  else if constexpr (N == 2) scalar_loop2<T, T>([](auto x, auto y) { return f(x, y).v; }, data, step, n);
+  else scalar_loop<T, N>(g, data, step, n);
 }
 template <class T, auto f>
 void compare_loop(char* const* data, const std::int64_t* step, std::int64_t n) {
@@ -164,7 +169,7 @@ void compare_loop(char* const* data, const std::int64_t* step, std::int64_t n) {
 
 // ---- kernels ------------------------------------------------------------------------------------------------------
 
-// The kernels of F as values: the function and its derivatives times a factor g.
+// The kernels of F as values (math/elementwise.h).
 template <class F, class V>
 constexpr auto value1 = [](V x) { return F::template f<V>(x); };
 template <class F, class V>
@@ -174,9 +179,28 @@ constexpr auto scaled_d1 = [](V g, V r) { return g * F::template d1<V>(r); };
 template <class F, class V>
 constexpr auto scaled_d2 = [](V g, V r) { return g * F::template d2<V>(r); };
 template <class F, class V>
-constexpr auto scaled_dx = [](V g, V x, V y) { return g * F::template dx<V>(x, y); };
+constexpr auto d1_vjp = [](V h, V g, V r) {
+  return std::array<V, 2>{h * F::template d1<V>(r), h * g * F::template d2<V>(r)};
+};
+#define EV_SCALED(part)   \
+  template <class F, class V> \
+  constexpr auto scaled_##part = [](V g, V x, V y) { return g * F::template part<V>(x, y); };
+EV_SCALED(dx)
+EV_SCALED(dy)
+EV_SCALED(dxx)
+EV_SCALED(dxy)
+EV_SCALED(dyy)
 template <class F, class V>
-constexpr auto scaled_dy = [](V g, V x, V y) { return g * F::template dy<V>(x, y); };
+constexpr auto vjp = [](V g, V x, V y) {
+  return std::array<V, 2>{g * F::template dx<V>(x, y), g * F::template dy<V>(x, y)};
+};
+template <class F, class V>
+constexpr auto vjp2 = [](V a, V b, V g, V x, V y) {
+  const V mixed = F::template dxy<V>(x, y);
+  return std::array<V, 3>{a * F::template dx<V>(x, y) + b * F::template dy<V>(x, y),
+                          g * (a * F::template dxx<V>(x, y) + b * mixed),
+                          g * (a * mixed + b * F::template dyy<V>(x, y))};
+};
 
 using Row = std::array<ElementwiseLoop, kNumDTypes>;
 using LoopTable = std::array<Row, kNumElementwiseKernels>;
@@ -190,27 +214,33 @@ template <class T>
 void fill(LoopTable& table) {
   constexpr DType t = dtype_of<T>;
   auto set = [&](int kernel, ElementwiseLoop loop) { table[kernel][static_cast<int>(t)] = loop; };
-  constexpr bool real = is_floating(t);
-#define EV_UNARY(Name, fun, types, ...)                                                   \
-  if constexpr (takes(Operands::types, t)) {                                              \
-    set(k##Name, arithmetic_loop<T, 1, value1<fn::Name, Value<T>>>);                             \
-    if constexpr (real) {                                                                 \
-      set(k##Name##_d1, arithmetic_loop<T, 2, scaled_d1<fn::Name, Value<T>>>);                   \
-      set(k##Name##_d2, arithmetic_loop<T, 2, scaled_d2<fn::Name, Value<T>>>);                   \
-    }                                                                                     \
+#define EV_SET(kernel, N, value, Name, ...) set(kernel, arithmetic_loop<T, N, value<fn::Name, Value<T>> __VA_OPT__(, ) __VA_ARGS__>);
+#define EV_UNARY(Name, fun, types, ...)                  \
+  if constexpr (takes(Operands::types, t)) {             \
+    EV_SET(k##Name, 1, value1, Name)                     \
+    if constexpr (is_floating(t)) {                      \
+      EV_SET(k##Name##_d1, 2, scaled_d1, Name)           \
+      EV_SET(k##Name##_d2, 2, scaled_d2, Name)           \
+      EV_SET(k##Name##_d1_vjp, 3, d1_vjp, Name, 2)       \
+    }                                                    \
   }
 #define EV_UNARY_FLAT(Name, fun, types, ...) \
-  if constexpr (takes(Operands::types, t)) set(k##Name, arithmetic_loop<T, 1, value1<fn::Name, Value<T>>>);
-#define EV_BINARY(Name, fun, types, ...)                                                  \
-  if constexpr (takes(Operands::types, t)) {                                              \
-    set(k##Name, arithmetic_loop<T, 2, value2<fn::Name, Value<T>>>);                             \
-    if constexpr (real) {                                                                 \
-      set(k##Name##_dx, arithmetic_loop<T, 3, scaled_dx<fn::Name, Value<T>>>);                   \
-      set(k##Name##_dy, arithmetic_loop<T, 3, scaled_dy<fn::Name, Value<T>>>);                   \
-    }                                                                                     \
+  if constexpr (takes(Operands::types, t)) EV_SET(k##Name, 1, value1, Name)
+#define EV_BINARY(Name, fun, types, ...)                 \
+  if constexpr (takes(Operands::types, t)) {             \
+    EV_SET(k##Name, 2, value2, Name)                     \
+    if constexpr (is_floating(t)) {                      \
+      EV_SET(k##Name##_dx, 3, scaled_dx, Name)           \
+      EV_SET(k##Name##_dy, 3, scaled_dy, Name)           \
+      EV_SET(k##Name##_dxx, 3, scaled_dxx, Name)         \
+      EV_SET(k##Name##_dxy, 3, scaled_dxy, Name)         \
+      EV_SET(k##Name##_dyy, 3, scaled_dyy, Name)         \
+      EV_SET(k##Name##_vjp, 3, vjp, Name, 2)             \
+      EV_SET(k##Name##_vjp2, 5, vjp2, Name, 3)           \
+    }                                                    \
   }
 #define EV_BINARY_FLAT(Name, fun, types, ...) \
-  if constexpr (takes(Operands::types, t)) set(k##Name, arithmetic_loop<T, 2, value2<fn::Name, Value<T>>>);
+  if constexpr (takes(Operands::types, t)) EV_SET(k##Name, 2, value2, Name)
 #define EV_COMPARE(Name, fun, types, ...) \
   if constexpr (takes(Operands::types, t)) set(k##Name, compare_loop<T, value2<fn::Name, Scalar<T>>>);
 #include "evolute/elementwise.def"

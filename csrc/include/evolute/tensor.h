@@ -2,6 +2,7 @@
 /// Tensor: an immutable value, concrete or traced by a transform; Variable: a named slot that holds one.
 #pragma once
 
+#include <atomic>
 #include <iosfwd>
 #include <span>
 #include <string>
@@ -32,6 +33,7 @@ struct Aval {
 EVOLUTE_API std::ostream& operator<<(std::ostream& s, const Aval& a);
 
 class Level;
+class Bindings;
 class Array;
 
 /// What a Tensor points to. `level()` is null for concrete arrays; otherwise the transform that traces the value.
@@ -41,12 +43,17 @@ class EVOLUTE_API Value : public RefCounted {
   const Aval& aval() const noexcept { return aval_; }
   Level* level() const noexcept { return level_; }
 
+  /// Whether a recorded graph may hold this value as a constant; see `mark_constant`.
+  bool is_constant() const noexcept { return constant_.load(std::memory_order_relaxed); }
+  void mark_constant() const noexcept { constant_.store(true, std::memory_order_relaxed); }
+
   // Values are small and short-lived: they come from a per-thread pool.
   static void* operator new(std::size_t bytes);
   static void operator delete(void* p, std::size_t bytes) noexcept;
 
  private:
   Aval aval_;
+  mutable std::atomic<bool> constant_{false};
   Level* level_;
 };
 
@@ -98,11 +105,12 @@ class EVOLUTE_API Variable : public RefCounted {
 
   /// The current value. While a function is recorded this is an input of the graph, not the value baked in.
   Tensor get() const;
-  /// Replaces the value. While a function is recorded the write happens after each run of the graph.
+  /// Replaces the value. Within a transform other threads see it when the transform has ended. While a function is
+  /// recorded the write happens after each run of the graph.
   /// Throws ShapeError or DTypeError if shape or dtype differ from the current value's.
   void set(Tensor value);
 
-  /// The stored handle, without telling any recorder: for transforms that shadow a variable during a call.
+  /// The stored handle, whatever transform or recorder is active on this thread.
   const Tensor& raw() const noexcept { return value_; }
   Tensor exchange_raw(Tensor value) noexcept { return std::exchange(value_, std::move(value)); }
 
@@ -110,8 +118,10 @@ class EVOLUTE_API Variable : public RefCounted {
   void rename(std::string name) { name_ = std::move(name); }
 
  private:
+  friend class Bindings;
   Tensor value_;
   std::string name_;
+  mutable std::atomic<std::uint32_t> place_{0};  // where transforms last found it in their lists of variables
 };
 
 }  // namespace evolute

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from evolute import _compile
+from evolute import _compile, _evolute
 from evolute._evolute import Tensor
 from evolute.parameter import Parameter, ParameterTuple
 
@@ -91,11 +92,14 @@ class Cell:
             return self._run(*args, **kwargs)
         graph = self._graph
         if graph is None:
-            graph = self.__dict__["_graph"] = _compile.Compiled(self._run)
+            graph = self.__dict__["_graph"] = _compile.Compiled(_weakly(self))
         return graph(*args, **kwargs)
 
     def _run(self, *args: Any, **kwargs: Any) -> Any:
-        _compile.note_cell(self)
+        if _evolute.is_recording():
+            # All of them: `construct` may read attributes of cells that it does not call.
+            for _, cell in self.cells_and_names():
+                _compile.note_cell(cell)
         try:
             return self.construct(*args, **kwargs)
         except TypeError as error:
@@ -131,11 +135,10 @@ class Cell:
             self._params[name].set_data(value)
             return
         elif isinstance(value, Cell):
-            owned = {id(parameter) for parameter in self.get_parameters()}
             self._forget(name)
             self._cells[name] = value
             if self._auto_prefix:
-                _rename(value, name, owned)
+                self._name_parameters_of([value])
         elif isinstance(value, (tuple, list)) and value and isinstance(value[0], (Parameter, Cell)):
             value = self._checked_members(name, value)
             self._forget(name)
@@ -163,6 +166,13 @@ class Cell:
         self._params.pop(name, None)
         self._param_tuples.pop(name, None)
         self._cells.pop(name, None)
+
+    def _name_parameters_of(self, cells: list[Cell]) -> None:
+        """Name the parameters of these sub-cells after their first place in this cell."""
+        theirs = {id(parameter) for cell in cells for parameter in cell.get_parameters()}
+        for path, parameter, owner in self._owners("", True):
+            if id(parameter) in theirs and owner is not self:
+                parameter.name = path
 
     def _check_parameter_name(self, name: str, parameter: Parameter) -> None:
         new = parameter.name if parameter.has_name else name
@@ -207,7 +217,8 @@ class Cell:
 
     def __getstate__(self) -> dict[str, Any]:
         # Recordings belong to this object: a copy or an unpickled cell makes its own.
-        return {**self.__dict__, "_graph": None}
+        registries = {name: dict(self.__dict__[name]) for name in ("_params", "_param_tuples", "_cells")}
+        return {**self.__dict__, **registries, "_graph": None}
 
     # ---- Parameters
 
@@ -252,11 +263,15 @@ class Cell:
 
         A parameter that several cells share is listed once.
         """
-        return [p for _, p, cell in self._owners("", recurse) if p.requires_grad and cell._requires_grad]
+        return [p for p, trainable in self._trainable(recurse) if trainable]
 
     def untrainable_params(self, recurse: bool = True) -> list[Parameter]:
         """Return the parameters that `trainable_params` leaves out."""
-        return [p for _, p, cell in self._owners("", recurse) if not (p.requires_grad and cell._requires_grad)]
+        return [p for p, trainable in self._trainable(recurse) if not trainable]
+
+    def _trainable(self, recurse: bool) -> Iterator[tuple[Parameter, bool]]:
+        for _, parameter, cell in self._owners("", recurse):
+            yield parameter, parameter.requires_grad and cell._requires_grad
 
     def parameters_dict(self, recurse: bool = True) -> dict[str, Parameter]:
         """Return the parameters by name.
@@ -360,8 +375,14 @@ def _joined(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
-def _rename(cell: Cell, prefix: str, owned: set[int]) -> None:
-    """Name the parameters of `cell` after their place; those in `owned` have a place already."""
-    for path, parameter in cell.parameters_and_names(prefix):
-        if id(parameter) not in owned:
-            parameter.name = path
+def _weakly(cell: Cell) -> Callable[..., Any]:
+    """Return a function that runs the cell and does not keep it alive: the cell keeps its recordings."""
+    reference = weakref.ref(cell)
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        target = reference()
+        assert target is not None  # a recording is called through its cell alone
+        return target._run(*args, **kwargs)
+
+    run.__qualname__ = f"cell {type(cell).__name__}"
+    return run

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, overload
 
+from evolute import _compile
 from evolute._evolute import Tensor
-from evolute.nn.cell import Cell, _rename
+from evolute.nn.cell import Cell
 
 __all__ = ["CellList", "SequentialCell"]
 
@@ -28,16 +29,21 @@ class _Row(Cell):
         for name, cell in cells.items():
             if not isinstance(cell, Cell):
                 raise TypeError(f"{type(self).__name__}: member {name} is a {type(cell).__name__}, not a Cell")
-        owned = {id(parameter) for parameter in self.get_parameters()}
+        known = {id(cell) for cell in self._cells.values()}
         for name in list(self._cells):
             delattr(self, name)
-        # Together, as looking up what is owned anew for each would take quadratic time.
+        # Named together, as each renaming looks at all parameters.
         auto_prefix, self.__dict__["_auto_prefix"] = self._auto_prefix, False
         for name, cell in cells.items():
             setattr(self, name, cell)
         self.__dict__["_auto_prefix"] = auto_prefix
         if auto_prefix:
-            _rename(self, "", owned)
+            self._name_parameters_of([cell for cell in cells.values() if id(cell) not in known])
+
+    def _members(self) -> list[Cell]:
+        # A function that is being recorded may go through the cells without calling this one.
+        _compile.note_cell(self)
+        return list(self._cells.values())
 
     def _set_cells(self, cells: list[Any]) -> None:
         self._set_named({str(i): cell for i, cell in enumerate(cells)})
@@ -47,7 +53,7 @@ class _Row(Cell):
     @overload
     def __getitem__(self, index: slice) -> _Row: ...
     def __getitem__(self, index: int | slice) -> Cell | _Row:
-        cells = list(self._cells.values())
+        cells = self._members()
         # The parameters keep the names they have here.
         return type(self)(cells[index], auto_prefix=False) if isinstance(index, slice) else cells[index]
 
@@ -56,15 +62,15 @@ class _Row(Cell):
         self.insert_child_to_cell(name, cell)
 
     def __delitem__(self, index: int | slice) -> None:
-        cells = list(self._cells.values())
+        cells = self._members()
         del cells[index]
         self._set_cells(cells)
 
     def __len__(self) -> int:
-        return len(self._cells)
+        return len(self._members())
 
     def __iter__(self) -> Iterator[Cell]:
-        return iter(list(self._cells.values()))
+        return iter(self._members())
 
     def append(self, cell: Cell) -> _Row:
         """Add a cell at the end, and return this row."""
@@ -72,12 +78,12 @@ class _Row(Cell):
 
     def extend(self, cells: Iterable[Cell]) -> _Row:
         """Add cells at the end, and return this row."""
-        self._set_cells([*self._cells.values(), *cells])
+        self._set_cells([*self._members(), *cells])
         return self
 
     def insert(self, index: int, cell: Cell) -> None:
         """Add a cell before the one at `index`."""
-        cells = list(self._cells.values())
+        cells = self._members()
         cells.insert(index, cell)
         self._set_cells(cells)
 
