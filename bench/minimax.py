@@ -44,8 +44,12 @@ def solve_remez(t, f, w, degree):
                 peaks.append(i)
         if len(peaks) < n or max(map(abs, error)) <= abs(level) * (1 + mpf(10) ** -6):
             break
-        while len(peaks) > n:
-            peaks.pop(0 if abs(error[peaks[0]]) < abs(error[peaks[-1]]) else -1)
+        while len(peaks) > n:  # the signs must go on alternating: an end goes alone, an inner one with a neighbour
+            size = [abs(error[i]) for i in peaks]
+            least = size.index(min(size)) if len(peaks) > n + 1 else 0 if size[0] < size[-1] else len(peaks) - 1
+            peaks.pop(least)
+            if 0 < least < len(peaks):
+                peaks.pop(least - 1 if size[least - 1] < size[least + 1] else least)
         at = peaks
     return [x / unit**k for k, x in enumerate(c)]
 
@@ -63,7 +67,7 @@ def fit(f: Function, degree: int, lo, hi, weight: Function = lambda t: mpf(1), d
     lo, hi = mpf(lo), mpf(hi)
     t = [(lo + hi) / 2 - (hi - lo) / 2 * mp.cos(mp.pi * (j + mpf(1) / 2) / POINTS) for j in range(POINTS)]
     target, rest = [f(x) for x in t], []
-    w = [mpf(weight(x)) for x in t]
+    w = [abs(mpf(weight(x))) for x in t]
     rest, scaled = list(target), list(w)
     out = []
     for k in range(degree + 1):
@@ -73,7 +77,7 @@ def fit(f: Function, degree: int, lo, hi, weight: Function = lambda t: mpf(1), d
             c = round_to(solve_remez(t, rest, scaled, degree - k)[0], dtype)
         out.append(c)
         rest = [(r - c) / x for r, x in zip(rest, t)]
-        scaled = [s * x for s, x in zip(scaled, t)]
+        scaled = [s * abs(x) for s, x in zip(scaled, t)]
     error = max(abs(v * (y - mpmath.polyval(out[::-1], x))) for x, y, v in zip(t, target, w))
     return out, error
 
@@ -84,17 +88,18 @@ def table(name: str, dtype: str, *args, **kwargs):
 
 
 def parts(x, *bits):
-    """x as a sum of numbers of these many bits each, for Cody–Waite reduction."""
+    """x as a sum of numbers of these many bits each, rounded down."""
     out = []
     for b in bits:
-        scale = mpf(2) ** (b - 1 - mp.floor(mp.log(abs(x), 2)))
-        out.append(float(mp.nint(x * scale) / scale))
+        scale = mpf(2) ** (b - 1 - mp.floor(mp.log(x, 2)))
+        out.append(float(mp.floor(x * scale) / scale))
         x -= out[-1]
     return out
 
 
 def constants(name: str, dtype: str, values: Callable[[], list]):
-    TABLES[name] = lambda: (dtype, values(), mpf(0))
+    """A table of other numbers; of integers, as words of 64 bits."""
+    TABLES[name] = lambda: (dtype, values(), None)
 
 
 # ---- sin, cos, tan ---------------------------------------------------------------------------------------------------
@@ -117,9 +122,40 @@ table("kSinF", "float", odd_excess(mp.sin), 2, 0, QUARTER**2, odd_weight(mp.sin)
 table("kCosF", "float", lambda s: (mp.cos(mp.sqrt(s)) - 1 + s / 2) / s**2, 2, 0, QUARTER**2, lambda s: s**2)
 table("kSinD", "double", odd_excess(mp.sin), 7, 0, HALF**2, odd_weight(mp.sin))
 table("kTanF", "float", odd_excess(mp.tan), 5, 0, QUARTER**2, odd_weight(mp.tan))
-table("kTanD", "double", odd_excess(mp.tan), 12, 0, QUARTER**2, odd_weight(mp.tan))
-constants("kPiF (24, 12, 24 bits)", "float", lambda: parts(mp.pi / 2, 24, 12, 24))
+table("kTanD", "double", odd_excess(mp.tan), 14, 0, QUARTER**2, odd_weight(mp.tan))
+constants("kHalfPiF", "float", lambda: parts(mp.pi / 2, 24, 12, 24))
 constants("kPiD", "double", lambda: parts(mp.pi, 53, 53, 53))
+constants("kHalfPiD", "double", lambda: parts(mp.pi / 2, 53, 24, 53))
+
+
+def words_of_inverse_pi():
+    with mp.workprec(1500):
+        bits = int(mp.floor(2 ** (64 * 20) / mp.pi))
+    return [bits >> 64 * (20 - i) & (2**64 - 1) for i in range(21)]
+
+
+constants("kInvPiBits", "std::uint64_t", words_of_inverse_pi)
+
+
+def literal(v):
+    """A hexadecimal literal without the zeros at the end."""
+    digits, exponent = v.hex().split("p")
+    return f"{digits.rstrip('0').rstrip('.')}p{exponent}"
+
+# ---- exp, log and what is made of them -------------------------------------------------------------------------------
+
+R = mp.log(2) / 2 * mpf("1.0005")  # exp reduces to [-R, R]; a margin for rounding
+
+for suffix, dtype, degrees in ("F", "float", (4, 2, 2, 8, 4, 5)), ("D", "double", (9, 5, 5, 20, 10, 10)):
+    d = iter(degrees)
+    # (eʳ − 1 − r)/r², relative to eʳ − 1; of s = r²: (sinh r/r − 1)/r² and (cosh r − 1)/r².
+    table("kExpm1" + suffix, dtype, lambda r: (mp.expm1(r) - r) / r**2, next(d), -R, R, lambda r: r**2 / mp.expm1(r))
+    table("kSinh" + suffix, dtype, odd_excess(mp.sinh), next(d), 0, R**2, odd_weight(mp.sinh))
+    table("kCosh" + suffix, dtype, lambda s: (mp.cosh(mp.sqrt(s)) - 1) / s, next(d), 0, R**2, lambda s: s)
+    # (log(1 + f) − f)/f² relative to log(1 + f); of s = a²: (tanh a/a − 1)/a², (atanh a/a − 1)/a².
+    table("kLog1p" + suffix, dtype, lambda f: (mp.log1p(f) - f) / f**2, next(d), -0.25, 0.5, lambda f: f**2 / mp.log1p(f))
+    table("kTanh" + suffix, dtype, odd_excess(mp.tanh), next(d), 0, 0.5625**2, odd_weight(mp.tanh))
+    table("kAtanh" + suffix, dtype, odd_excess(mp.atanh), next(d), 0, mpf("0.3334") ** 2, odd_weight(mp.atanh))
 
 
 def main():
@@ -129,10 +165,10 @@ def main():
             continue
         dtype, values, error = make()
         suffix = "f" if dtype == "float" else ""
-        note = f"  // 2^{float(mp.log(error, 2)):.1f}" if error else ""
+        note = f"  // error 2^{float(mp.log(error, 2)):.1f}" if error else ""
         print(f"constexpr {dtype} {name}[] = {{{note}")
         for v in values:
-            print(f"    {v.hex()}{suffix},")
+            print(f"    {v:#018x}," if isinstance(v, int) else f"    {literal(v)}{suffix},")
         print("};", flush=True)
 
 

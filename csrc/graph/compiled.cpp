@@ -2,7 +2,7 @@
 #include <unordered_map>
 
 #include "evolute/graph.h"
-#include "graph/recorder.h"
+#include "graph/rewrite.h"
 
 namespace evolute {
 
@@ -52,7 +52,7 @@ TensorList CompiledFunction::operator()(const TensorList& inputs) const {
     Recording recording;
     TensorList symbols;
     for (const Aval& a : signature) symbols.push_back(recording.input(a));
-    graph = recording.finish(state_->f(symbols));
+    graph = optimize(recording.finish(state_->f(symbols)));
     std::lock_guard lock(state_->mutex);
     state_->graphs[signature] = graph;
   }

@@ -15,7 +15,12 @@ struct Symbol final : Value {
 
 Tensor Recorder::define(const Aval& aval) {
   graph_.values.push_back(aval);
-  return Tensor(Ref<Value>(new Symbol(Ref<Level>(this), aval, static_cast<ValueId>(graph_.values.size() - 1))));
+  Tensor t(Ref<Value>(new Symbol(Ref<Level>(this), aval, static_cast<ValueId>(graph_.values.size() - 1))));
+  if (share_) {
+    symbols_.push_back(t);
+    producers_.push_back(-1);
+  }
+  return t;
 }
 
 Tensor Recorder::input(const Aval& aval) {
@@ -35,19 +40,49 @@ ValueId Recorder::id_of(const Tensor& tensor) {
     t.value()->mark_constant();
     graph_.values.push_back(t.aval());
     graph_.constants.push_back({at->second, t});
+    if (share_) {
+      symbols_.push_back(t);
+      producers_.push_back(-1);
+    }
   }
   return at->second;
 }
 
+std::size_t Recorder::hash_of(const Graph::Node& node) const {
+  std::size_t h = hash_mix(reinterpret_cast<std::size_t>(node.op), node.attrs ? node.attrs->hash() : 0);
+  for (ValueId id : node.in) h = hash_mix(h, static_cast<std::size_t>(id));
+  return h;
+}
+
+const Graph::Node* Recorder::producer(const Tensor& t) const {
+  if (t.value()->level() != this) return nullptr;
+  const std::int32_t at = producers_[static_cast<std::size_t>(static_cast<const Symbol*>(t.value())->id)];
+  return at < 0 ? nullptr : &graph_.nodes[static_cast<std::size_t>(at)];
+}
+
 void Recorder::process(const Op& op, const AttrsPtr& attrs, std::span<const Tensor> in, std::span<Tensor> out) {
-  SmallVector<Aval, 1> avals;
-  op.infer(op, attrs.get(), in, avals);
   Graph::Node node{&op, attrs, {}, {}, {}};
   for (const Tensor& t : in) node.in.push_back(id_of(t));
+  std::size_t hash = 0;
+  if (share_) {
+    hash = hash_of(node);
+    for (auto [at, end] = known_.equal_range(hash); at != end; ++at) {
+      const Graph::Node& other = graph_.nodes[static_cast<std::size_t>(at->second)];
+      const bool same_attrs = other.attrs == attrs || (other.attrs && attrs && other.attrs->equals(*attrs));
+      if (other.op != &op || other.in != node.in || !same_attrs) continue;
+      for (std::size_t i = 0; i < out.size(); ++i) out[i] = symbols_[static_cast<std::size_t>(other.out[i])];
+      return;
+    }
+  }
+  SmallVector<Aval, 1> avals;
+  op.infer(op, attrs.get(), in, avals);
+  const auto index = static_cast<std::int32_t>(graph_.nodes.size());
   for (std::size_t i = 0; i < out.size(); ++i) {
     out[i] = define(avals[i]);
     node.out.push_back(static_cast<const Symbol*>(out[i].value())->id);
+    if (share_) producers_.back() = index;
   }
+  if (share_) known_.emplace(hash, index);
   graph_.nodes.push_back(std::move(node));
 }
 
@@ -62,6 +97,7 @@ std::shared_ptr<Graph> Recorder::finish(std::span<const Tensor> outputs, std::sp
   }
   prune(graph_);
   constants_.clear();
+  symbols_.clear();  // they hold this recorder
   return std::make_shared<Graph>(std::move(graph_));
 }
 

@@ -10,6 +10,9 @@ namespace evolute {
 
 class Recorder final : public RecorderBase {
  public:
+  // With `share`, an operation on the operands of an earlier one gives the earlier result.
+  explicit Recorder(bool share = false) : share_(share) {}
+
   Tensor input(const Aval& aval);
   void process(const Op& op, const AttrsPtr& attrs, std::span<const Tensor> in, std::span<Tensor> out) override;
   Tensor read(Variable& v) override;
@@ -17,19 +20,32 @@ class Recorder final : public RecorderBase {
   // The graph of what was recorded; `outputs` may be symbolic or concrete, `variables` is what the function left in them.
   std::shared_ptr<Graph> finish(std::span<const Tensor> outputs, std::span<const Bindings::Binding> variables);
 
+  const Graph& graph() const { return graph_; }
+  ValueId id_of(const Tensor& t);
+  // The node that computes `t`; null for inputs and constants.
+  const Graph::Node* producer(const Tensor& t) const;
+  // A recorded value; only while sharing.
+  const Tensor& symbol(ValueId id) const { return symbols_[id]; }
+
  private:
   Tensor define(const Aval& aval);
-  ValueId id_of(const Tensor& t);
+  std::size_t hash_of(const Graph::Node& node) const;
 
+  const bool share_;
   Graph graph_;
   std::unordered_map<const Value*, ValueId> constants_;
+  // While sharing: every value, the node that computes it, and nodes by hash.
+  std::vector<Tensor> symbols_;
+  std::vector<std::int32_t> producers_;
+  std::unordered_multimap<std::size_t, std::int32_t> known_;
 };
 
 // Records while in scope, with Python or C++ code running the function inside.
 class Recording {
  public:
-  Recording() : recorder_(make_ref<Recorder>()), scope_(std::in_place, *recorder_) {}
+  explicit Recording(bool share = false) : recorder_(make_ref<Recorder>(share)), scope_(std::in_place, *recorder_) {}
 
+  Recorder& recorder() { return *recorder_; }
   Tensor input(const Aval& aval) { return recorder_->input(aval); }
   std::shared_ptr<Graph> finish(std::span<const Tensor> outputs) {
     auto graph = recorder_->finish(outputs, scope_->bindings().all());

@@ -288,7 +288,7 @@ bool Contraction::needed(Label x, std::size_t i, std::size_t j) const {
 void Contraction::sum_lone(std::size_t i) {
   drop_axes(
       operands_[i], [&](Label x) { return !needed(x, i, i); },
-      [](const Tensor& t, const Axes& axes) { return sum(t, axes); });
+      [](const Tensor& t, const Axes& axes) { return cast(sum(t, axes), t.dtype()); });  // sum widens int32
 }
 
 // The pair whose product adds the fewest elements to what there is.

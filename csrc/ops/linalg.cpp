@@ -10,14 +10,6 @@ namespace evolute {
 
 namespace {
 
-struct TriangularAttrs {
-  bool lower, transpose, unit_diagonal;
-  auto fields() const { return std::tie(lower, transpose, unit_diagonal); }
-};
-struct SolveAttrs {
-  bool transpose;
-  auto fields() const { return std::tie(transpose); }
-};
 
 // ---- operands
 

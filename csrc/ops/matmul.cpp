@@ -7,11 +7,6 @@ namespace evolute {
 
 namespace {
 
-struct MatmulAttrs {
-  bool transpose_a, transpose_b;
-  auto fields() const { return std::tie(transpose_a, transpose_b); }
-};
-
 Shape batch_shape(const Shape& s) { return Shape(std::span(s.begin(), s.end() - 2)); }
 
 // Throws unless the columns of op(a) are as many as the rows of op(b); vectors are a row and a column.

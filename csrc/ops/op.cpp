@@ -60,9 +60,52 @@ void apply(const Op& op, const AttrsPtr& attrs, std::span<const Tensor> in, std:
   top->process(op, attrs, in, out);
 }
 
+namespace {
+
+// Axes along which every operand of an elementwise op repeats itself (stride 0), so that the result does too.
+Axes uniform_axes(std::span<const Tensor> in, const Shape& shape) {
+  Axes axes;
+  for (int i = 0; i < shape.size(); ++i) {
+    bool uniform = shape[i] > 1;
+    for (const Tensor& t : in) {
+      const Array& a = *static_cast<const Array*>(t.value());
+      const int j = i - (shape.size() - a.ndim());
+      uniform = uniform && (j < 0 || a.shape()[j] == 1 || a.strides()[j] == 0);
+    }
+    if (uniform) axes.push_back(i);
+  }
+  return axes;
+}
+
+// `t` with only the first element along `axes` of a result of `ndim` axes.
+Tensor first_along(const Tensor& t, const Axes& axes, int ndim) {
+  const Array& a = *static_cast<const Array*>(t.value());
+  Shape shape = a.shape();
+  for (auto i : axes)
+    if (i >= ndim - a.ndim()) shape[static_cast<int>(i) - (ndim - a.ndim())] = 1;
+  return to_tensor(view(a, shape, a.strides()));
+}
+
+}  // namespace
+
 void evaluate(const Op& op, const Attrs* attrs, std::span<const Tensor> in, std::span<Tensor> out) {
   SmallVector<Aval, 1> avals;
   op.infer(op, attrs, in, avals);
+  // Constants are views of one element: what is computed from them alone is computed once. Cotangents of sums and the
+  // like thus cost nothing.
+  if (op.kernel_id >= 0 && avals[0].shape.product() > 1 &&
+      std::none_of(in.begin(), in.end(), [](const Tensor& t) {
+        const Array& a = *static_cast<const Array*>(t.value());
+        return a.contiguous() && a.size() > 1;
+      })) {
+    if (const Axes axes = uniform_axes(in, avals[0].shape); !axes.empty()) {
+      Tensors narrow;
+      for (const Tensor& t : in) narrow.push_back(first_along(t, axes, avals[0].shape.size()));
+      evaluate(op, attrs, narrow, out);
+      for (std::size_t i = 0; i < out.size(); ++i) out[i] = to_tensor(broadcast_view(out[i].array(), avals[i].shape));
+      return;
+    }
+  }
   if (op.view) {
     out[0] = to_tensor(op.view(op, attrs, in[0].array(), avals[0]));
     return;

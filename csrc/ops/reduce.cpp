@@ -9,19 +9,6 @@ namespace evolute {
 
 namespace {
 
-struct ReduceAttrs {
-  Axes axes;  // sorted
-  auto fields() const { return std::tie(axes); }
-};
-struct ArgReduceAttrs {
-  int axis;
-  auto fields() const { return std::tie(axis); }
-};
-struct CumsumAttrs {
-  int axis;
-  bool reverse;
-  auto fields() const { return std::tie(axis, reverse); }
-};
 
 Shape without(const Shape& shape, const Axes& axes) {
   Shape s;
@@ -377,7 +364,8 @@ Tensor log_softmax(const Tensor& a, std::int64_t axis) {
   const Tensor x = real(a);
   const Axes list{normalize_axis(axis, x.ndim(), "log_softmax")};
   if (x.size() == 0) return x;
-  return sub(x, logsumexp(x, list, true));
+  const Tensor z = sub(x, exponent_shift(x, list));  // before the logarithm, which would drown in large x
+  return sub(z, log(sum(exp(z), list, true)));
 }
 
 }  // namespace evolute

@@ -1,95 +1,10 @@
-// Primitives that re-arrange, pick or create elements: their attributes, for those who rewrite or batch them, and what
-// their rules share.
+// What the rules of primitives that re-arrange, pick or create elements share.
 #pragma once
 
-#include <vector>
-
+#include "ops/attrs.h"
 #include "ops/op.h"
 
 namespace evolute {
-
-// One length per operand of concat.
-struct Extents : std::vector<std::int64_t> {
-  using std::vector<std::int64_t>::vector;
-};
-std::ostream& operator<<(std::ostream& s, const Extents& e);
-
-}  // namespace evolute
-
-template <>
-struct std::hash<evolute::Extents> {
-  std::size_t operator()(const evolute::Extents& e) const noexcept {
-    std::size_t h = e.size();
-    for (auto x : e) h = evolute::hash_mix(h, static_cast<std::size_t>(x));
-    return h;
-  }
-};
-
-namespace evolute {
-
-// reshape, broadcast_to: the shape of the result.
-struct ShapeAttrs {
-  Shape shape;
-  auto fields() const { return std::tie(shape); }
-};
-// transpose: axis i of the result is axis perm[i] of the operand.
-struct PermAttrs {
-  Axes perm;
-  auto fields() const { return std::tie(perm); }
-};
-// slice reads, unslice writes, elements start + i * step of each axis of the larger tensor; `shape` is that of the
-// result. Empty windows have start 0 and step 1, windows of one element step 1, so that equal windows compare equal.
-struct SliceAttrs {
-  Dims start, step;
-  Shape shape;
-  auto fields() const { return std::tie(start, step, shape); }
-};
-// concat: lengths of the operands along the axis, which the reverse rule needs also of operands nobody asks about.
-struct ConcatAttrs {
-  int axis;
-  Extents extents;
-  auto fields() const { return std::tie(axis, extents); }
-};
-// diagonal, over the last two axes: elements (i, i + offset).
-struct DiagonalAttrs {
-  std::int64_t offset;
-  auto fields() const { return std::tie(offset); }
-};
-// diag_embed: the last axis becomes the diagonal of (rows, cols) matrices.
-struct DiagEmbedAttrs {
-  std::int64_t offset, rows, cols;
-  auto fields() const { return std::tie(offset, rows, cols); }
-};
-// gather (x, index…), scatter_set and scatter_add (base, updates, index…): index j runs along axes[j]; axes sorted.
-struct IndexAttrs {
-  Axes axes;
-  auto fields() const { return std::tie(axes); }
-};
-struct CastAttrs {
-  DType dtype;
-  auto fields() const { return std::tie(dtype); }
-};
-// iota: start + i * step.
-struct IotaAttrs {
-  std::int64_t n;
-  double start, step;
-  DType dtype;
-  auto fields() const { return std::tie(n, start, step, dtype); }
-};
-// linspace: n values from start to stop, both exact.
-struct LinspaceAttrs {
-  std::int64_t n;
-  double start, stop;
-  DType dtype;
-  auto fields() const { return std::tie(n, start, stop, dtype); }
-};
-// uniform, standard_normal.
-struct RandomAttrs {
-  Shape shape;
-  std::uint64_t seed;
-  DType dtype;
-  auto fields() const { return std::tie(shape, seed, dtype); }
-};
 
 // Number of elements; -1 where it does not fit 64 bits or a length is negative.
 std::int64_t element_count(const Shape& shape);

@@ -5,7 +5,7 @@
 #include <bit>
 #include <unordered_map>
 
-#include "graph/recorder.h"
+#include "graph/rewrite.h"
 #include "python/bindings.h"
 #include "python/tree.h"
 
@@ -152,6 +152,7 @@ class Compiled {
       if (!e.matches(unknown_value())) throw;
       unknown.emplace(e);
     }
+    if (unknown->trace()) PyException_SetTraceback(unknown->value().ptr(), unknown->trace().ptr());
     py::object result = on_fallback_(unknown->value(), args, kwargs);
     keep(signature.key, {nullptr, {}, signature.held});
     return result;
@@ -231,7 +232,7 @@ class Compiled {
       outputs.push_back(value_of(o.ptr()));
       return wrapped({});
     });
-    entry.graph = recording.finish(outputs);
+    entry.graph = optimize(recording.finish(outputs));
     std::vector<Guard> guards;
     for (py::handle g : announcement.finish()) guards.push_back(Guard::from(g.cast<py::tuple>()));
     std::swap(guards_, guards);

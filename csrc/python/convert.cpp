@@ -196,22 +196,28 @@ py::object numpy_dtype(DType t) { return py::dtype(kNumpyNames[static_cast<int>(
 void define_conversions(py::module_& m) {
   py::class_<DType> dtype(m, "DType", "Element type of a tensor: bool_, int32, int64, float32 or float64.");
   dtype.def("__repr__", [](DType t) { return std::string(name_of(t)); })
-      .def("__eq__", [](DType a, py::object b) { return py::isinstance<DType>(b) && b.cast<DType>() == a; })
-      .def("__hash__", [](DType t) { return static_cast<int>(t) + 1; })
-      .def("__reduce__", [](DType t) {
-        return py::make_tuple(py::module_::import("evolute._evolute").attr("as_dtype"),
-                              py::make_tuple(kNumpyNames[static_cast<int>(t)]));
-      })
-      .def_property_readonly("itemsize", [](DType t) { return size_of(t); })
-      .def_property_readonly("is_floating", [](DType t) { return is_floating(t); })
-      .def_property_readonly("numpy", numpy_dtype);
+      .def(
+          "__eq__", [](DType a, py::object b) { return py::isinstance<DType>(b) && b.cast<DType>() == a; },
+          "__eq__(other: object, /) -> bool\n\nWhether both are the same element type.")
+      .def("__hash__", [](DType t) { return static_cast<int>(t) + 1; }, "__hash__() -> int")
+      .def(
+          "__reduce__",
+          [](DType t) {
+            return py::make_tuple(py::module_::import("evolute._evolute").attr("as_dtype"),
+                                  py::make_tuple(kNumpyNames[static_cast<int>(t)]));
+          },
+          "__reduce__() -> Any\n\nSupport for pickle and copy.")
+      .def_property_readonly("itemsize", [](DType t) { return size_of(t); }, "itemsize: int\n\nBytes per element.")
+      .def_property_readonly("is_floating", [](DType t) { return is_floating(t); },
+                             "is_floating: bool\n\nWhether it is float32 or float64.")
+      .def_property_readonly("numpy", numpy_dtype, "numpy: np.dtype[Any]\n\nThe same element type in NumPy.");
   for (DType t : {bool_, int32, int64, float32, float64})
     m.attr(t == bool_ ? "bool_" : kNumpyNames[static_cast<int>(t)]) = py::cast(t);
   m.def("as_dtype", as_dtype, py::arg("dtype"), "as_dtype(dtype: object) -> DType\n\nThe DType of a NumPy dtype, a name or a Python type.");
   m.def("promote", promote, py::arg("a"), py::arg("b"), "promote(a: DType, b: DType) -> DType\n\nThe type two operands meet in.");
   m.def(
       "from_numpy", [](const py::array& a) { return from_numpy(a, false); }, py::arg("array"),
-      "from_numpy(array: numpy.ndarray) -> Tensor\n\nA tensor that shares the array's memory; do not write to the array while it lives.");
+      "from_numpy(array: NDArray[Any]) -> Tensor\n\nA tensor that shares the array's memory; do not write to the array while it lives.");
   m.def("from_dlpack", from_dlpack, py::arg("source"),
         "from_dlpack(source: object) -> Tensor\n\nA tensor that shares the memory of any object with __dlpack__.");
 }

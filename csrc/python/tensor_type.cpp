@@ -409,7 +409,9 @@ void define_tensor_type(py::module_& m) {
         Py_XDECREF(std::exchange(format_str, str.release().ptr()));
         Py_XDECREF(std::exchange(format_repr, repr.release().ptr()));
       },
-      py::arg("str"), py::arg("repr"), "Functions that print a tensor for str() and repr().");
+      py::arg("str"), py::arg("repr"),
+      "set_formatter(str: Callable[[Tensor], str], repr: Callable[[Tensor], str]) -> None\n\n"
+      "Sets the functions that print a tensor for str() and repr().");
 }
 
 }  // namespace evolute::python

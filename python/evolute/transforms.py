@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import weakref
+import types
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -14,8 +14,37 @@ Positions: TypeAlias = int | Sequence[int]
 
 # ---- derivatives as compiled functions in graph mode ----------------------------------------------------------------
 
-# Compiled derivatives of a function, kept as long as the function lives: `grad(net)(x)` in a loop compiles once.
-_compiled: weakref.WeakKeyDictionary[Any, dict[Any, _compile.Compiled]] = weakref.WeakKeyDictionary()
+
+class _Derivatives(dict[Any, _compile.Compiled]):
+    """Compiled derivatives of a function, kept in its `__dict__`: `grad(net)(x)` in a loop compiles once.
+
+    They refer to the function. Kept anywhere but on it they would keep it alive.
+    """
+
+    def __init__(self, owner: Any = None) -> None:
+        super().__init__()
+        self.owner = id(owner)
+
+    def __reduce__(self) -> Any:
+        return _Derivatives, ()  # a copy of the function compiles its own
+
+    @staticmethod
+    def of(owner: Any) -> dict[Any, _compile.Compiled]:
+        """Return those of `owner`; for objects without a `__dict__` a new table, forgotten after the call."""
+        if isinstance(owner, _BUILTIN):
+            return _of_builtins.setdefault(owner, {})
+        attributes = getattr(owner, "__dict__", None)
+        if not isinstance(attributes, dict):
+            return {}
+        found = attributes.get("_derivatives")
+        # functools.wraps copies the attributes of one function to another.
+        if not isinstance(found, _Derivatives) or found.owner != id(owner):
+            found = attributes["_derivatives"] = _Derivatives(owner)
+        return found
+
+
+_BUILTIN = (types.BuiltinFunctionType, type)
+_of_builtins: dict[Any, dict[Any, _compile.Compiled]] = {}
 
 
 def _run(fn: Callable[..., Any], options: tuple[Any, ...], body: Callable[..., Any], args: Any, kwargs: Any) -> Any:
@@ -25,13 +54,13 @@ def _run(fn: Callable[..., Any], options: tuple[Any, ...], body: Callable[..., A
     """
     if not _compile.should_compile():
         return body(*args, **kwargs)
-    owner, key = getattr(fn, "__self__", fn), (getattr(fn, "__func__", None), options)
-    try:
-        cache = _compiled.setdefault(owner, {})
-    except TypeError:  # callables that cannot be referred to weakly are compiled for this call only
-        cache = {}
+    owner: Any = fn
+    key: tuple[Any, ...] = options
+    if isinstance(fn, types.MethodType):
+        owner, key = fn.__self__, (fn.__func__, options)
+    cache = _Derivatives.of(owner)
     if key not in cache:
-        cache[key] = _compile.Compiled(body)
+        cache[key] = _compile.Compiled(body, fn)
     return cache[key](*args, **kwargs)
 
 
@@ -149,6 +178,7 @@ def grad(
     *,
     weights: Any = None,
     has_aux: bool = False,
+    return_ids: bool = False,
 ) -> Callable[..., Any]:
     """Gradient function of `fn`.
 
@@ -164,6 +194,8 @@ def grad(
         Parameters to differentiate with respect to as well.
     has_aux : bool
         `fn` returns (output, aux...): only the output is differentiated, and the result is (gradient, (aux...)).
+    return_ids : bool
+        Give pairs (position, gradient) and (parameter's name, gradient) in place of the gradients, for `get_grad`.
 
     Returns
     -------
@@ -177,7 +209,7 @@ def grad(
     >>> print(ev.grad(lambda x: x**3)(ev.Tensor([2.0])))
     [12.]
     """
-    value_and = value_and_grad(fn, grad_position, sens_param, weights=weights, has_aux=has_aux)
+    value_and = value_and_grad(fn, grad_position, sens_param, weights=weights, has_aux=has_aux, return_ids=return_ids)
 
     def gradient(*args: Any, **kwargs: Any) -> Any:
         value, result = value_and(*args, **kwargs)
@@ -193,6 +225,7 @@ def value_and_grad(
     *,
     weights: Any = None,
     has_aux: bool = False,
+    return_ids: bool = False,
 ) -> Callable[..., Any]:
     """Like `grad`, but the function returns (value of `fn`, gradient).
 
@@ -210,7 +243,8 @@ def value_and_grad(
     single = isinstance(grad_position, int)
     variables = _weights(weights)
     one_weight = isinstance(weights, Tensor)
-    options = ("grad", grad_position if single else positions, sens_param, has_aux, one_weight, tuple(map(id, variables)))
+    ids = positions, tuple(getattr(v, "name", None) for v in variables)
+    options = ("grad", single, positions, sens_param, has_aux, return_ids, one_weight, tuple(map(id, variables)))
 
     def body(*args: Any, **kwargs: Any) -> Any:
         sens = None
@@ -220,6 +254,8 @@ def value_and_grad(
             *inputs, sens = args
             args = tuple(inputs)
         value, by_input, by_weight = _evolute.gradient(fn, args, kwargs, positions, variables, sens, has_aux)
+        if return_ids:
+            by_input, by_weight = (tuple(zip(*pair, strict=True)) for pair in zip(ids, (by_input, by_weight), strict=True))
         inputs_part = by_input[0] if single else by_input
         weights_part = by_weight[0] if one_weight else by_weight
         if weights is None:
@@ -232,27 +268,40 @@ def value_and_grad(
     return gradient
 
 
-def get_grad(gradients: Any, identifier: Any) -> Tensor:
-    """Pick one gradient out of those by weight.
+def get_grad(gradients: Any, identifier: Any) -> Any:
+    """Pick one gradient out of those that `grad` returns with `return_ids`.
 
     Parameters
     ----------
     gradients : tuple
-        Pairs (parameter, gradient), or the parameters' gradients as `dict` by name.
-    identifier : Parameter or str
-        The parameter, or its name.
+        Pairs (position or name, gradient), or tuples of them. Pairs (parameter, gradient) will do too.
+    identifier : int, Parameter or str
+        The position of an input, a parameter, or a parameter's name.
 
     Raises
     ------
     KeyError
         If there is no gradient for it.
+
+    Examples
+    --------
+    >>> import evolute as ev
+    >>> gradients = ev.grad(lambda x, y: x * y, (0, 1), return_ids=True)(ev.Tensor([2.0]), ev.Tensor([3.0]))
+    >>> print(ev.get_grad(gradients, 1))
+    [2.]
     """
-    name = identifier if isinstance(identifier, str) else getattr(identifier, "name", None)
-    pairs = gradients.items() if isinstance(gradients, dict) else gradients
-    for key, gradient in pairs:
-        if key is identifier or (name is not None and (key == name if isinstance(key, str) else key.name == name)):
-            return gradient  # type: ignore[no-any-return]
-    raise KeyError(f"get_grad: no gradient for {name if name is not None else identifier!r}")
+    name = getattr(identifier, "name", identifier)
+    pending = [gradients]
+    while pending:
+        here = pending.pop()
+        if not isinstance(here, (tuple, list)):
+            continue
+        if len(here) == 2 and isinstance(here[0], (int, str, Tensor)):
+            if here[0] is identifier or getattr(here[0], "name", here[0]) == name:
+                return here[1]
+        else:
+            pending.extend(here)
+    raise KeyError(f"get_grad: no gradient for {name!r}")
 
 
 def jvp(fn: Callable[..., Any], inputs: Any, v: Any, *, has_aux: bool = False) -> Any:

@@ -316,7 +316,8 @@ TEST_CASE("the value beneath live and ended levels") {
 }
 
 TEST_CASE("variables") {
-  Variable v(tensor({1, 2}), "weight");
+  const auto owner = make_ref<Variable>(tensor({1, 2}), "weight");
+  Variable& v = *owner;
   v.set(tensor({3, 4}));
   CHECK(v.get().to_vector() == std::vector<double>{3, 4});
   CHECK(message<ShapeError>([&] { v.set(scalar(1)); }).find("weight") != std::string::npos);

@@ -28,12 +28,50 @@ EV_LEVEL_BEGIN
 template <class T>
 struct Vec;
 
+#if defined(__AVX512F__)
+
+// Result of a comparison, one bit per lane.
+template <class T>
+struct VecMask {
+  using Int = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
+  typedef Int I __attribute__((vector_size(EV_SIMD_BYTES)));
+  using M = std::conditional_t<sizeof(T) == 4, __mmask16, __mmask8>;
+  M m;
+
+  // Lanes where bit n of x is set.
+  template <int n>
+  static EV_INLINE VecMask bit(I x) {
+    if constexpr (sizeof(T) == 4) return {_mm512_test_epi32_mask((__m512i)x, _mm512_set1_epi32(1 << n))};
+    else return {_mm512_test_epi64_mask((__m512i)x, _mm512_set1_epi64(std::int64_t{1} << n))};
+  }
+
+  friend EV_INLINE VecMask operator&&(VecMask a, VecMask b) { return {static_cast<M>(a.m & b.m)}; }
+  friend EV_INLINE VecMask operator||(VecMask a, VecMask b) { return {static_cast<M>(a.m | b.m)}; }
+  friend EV_INLINE VecMask operator!(VecMask a) { return {static_cast<M>(~a.m)}; }
+  friend EV_INLINE VecMask operator==(VecMask a, VecMask b) { return {static_cast<M>(~(a.m ^ b.m))}; }
+  friend EV_INLINE VecMask operator!=(VecMask a, VecMask b) { return {static_cast<M>(a.m ^ b.m)}; }
+  friend EV_INLINE Vec<T> select(VecMask c, Vec<T> a, Vec<T> b) {
+    using V = typename Vec<T>::V;
+    if constexpr (sizeof(T) == 4) return {(V)_mm512_mask_blend_ps(c.m, (__m512)b.v, (__m512)a.v)};
+    else return {(V)_mm512_mask_blend_pd(c.m, (__m512d)b.v, (__m512d)a.v)};
+  }
+  friend EV_INLINE bool any(VecMask a) { return a.m != 0; }
+};
+
+#else
+
 // Result of a comparison: all bits of a lane set or none.
 template <class T>
 struct VecMask {
   using Int = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
-  typedef Int M __attribute__((vector_size(EV_SIMD_BYTES)));
-  M m;
+  typedef Int I __attribute__((vector_size(EV_SIMD_BYTES)));
+  I m;
+
+  // Lanes where bit n of x is set.
+  template <int n>
+  static EV_INLINE VecMask bit(I x) {
+    return {(x << (8 * sizeof(T) - 1 - n)) < 0};
+  }
 
   friend EV_INLINE VecMask operator&&(VecMask a, VecMask b) { return {a.m & b.m}; }
   friend EV_INLINE VecMask operator||(VecMask a, VecMask b) { return {a.m | b.m}; }
@@ -42,10 +80,7 @@ struct VecMask {
   friend EV_INLINE VecMask operator!=(VecMask a, VecMask b) { return {a.m ^ b.m}; }
   friend EV_INLINE Vec<T> select(VecMask c, Vec<T> a, Vec<T> b) { return {c.m ? a.v : b.v}; }
   friend EV_INLINE bool any(VecMask a) {
-#if defined(__AVX512F__)
-    if constexpr (sizeof(T) == 4) return _mm512_test_epi32_mask((__m512i)a.m, (__m512i)a.m) != 0;
-    else return _mm512_test_epi64_mask((__m512i)a.m, (__m512i)a.m) != 0;
-#elif defined(__AVX2__)
+#if defined(__AVX2__)
     return !_mm256_testz_si256((__m256i)a.m, (__m256i)a.m);
 #else
     typedef std::int64_t L __attribute__((vector_size(EV_SIMD_BYTES)));
@@ -56,6 +91,8 @@ struct VecMask {
 #endif
   }
 };
+
+#endif
 
 template <class T>
 struct Vec {
@@ -90,12 +127,23 @@ struct Vec {
   friend EV_INLINE Vec operator*(Vec a, Vec b) { return {a.v * b.v}; }
   friend EV_INLINE Vec operator/(Vec a, Vec b) { return {a.v / b.v}; }
   friend EV_INLINE Vec operator-(Vec a) { return {-a.v}; }
-  friend EV_INLINE Mask operator==(Vec a, Vec b) { return {a.v == b.v}; }
-  friend EV_INLINE Mask operator!=(Vec a, Vec b) { return {a.v != b.v}; }
-  friend EV_INLINE Mask operator<(Vec a, Vec b) { return {a.v < b.v}; }
-  friend EV_INLINE Mask operator<=(Vec a, Vec b) { return {a.v <= b.v}; }
-  friend EV_INLINE Mask operator>(Vec a, Vec b) { return {a.v > b.v}; }
-  friend EV_INLINE Mask operator>=(Vec a, Vec b) { return {a.v >= b.v}; }
+#if defined(__AVX512F__)
+#define EV_COMPARISON(op, predicate)                                                                               \
+  friend EV_INLINE Mask operator op(Vec a, Vec b) {                                                                \
+    if constexpr (sizeof(T) == 4) return {_mm512_cmp_ps_mask((__m512)a.v, (__m512)b.v, predicate)};                \
+    else return {_mm512_cmp_pd_mask((__m512d)a.v, (__m512d)b.v, predicate)};                                       \
+  }
+#else
+#define EV_COMPARISON(op, predicate) \
+  friend EV_INLINE Mask operator op(Vec a, Vec b) { return {a.v op b.v}; }
+#endif
+  EV_COMPARISON(==, _CMP_EQ_OQ)
+  EV_COMPARISON(!=, _CMP_NEQ_UQ)
+  EV_COMPARISON(<, _CMP_LT_OQ)
+  EV_COMPARISON(<=, _CMP_LE_OQ)
+  EV_COMPARISON(>, _CMP_GT_OQ)
+  EV_COMPARISON(>=, _CMP_GE_OQ)
+#undef EV_COMPARISON
 
   // a b + c, rounded once.
   friend EV_INLINE Vec fma(Vec a, Vec b, Vec c) {
@@ -216,6 +264,25 @@ EV_INLINE Vec<T> horner(Vec<T> x, const T (&c)[N]) {
 #pragma GCC unroll 32
   for (int i = static_cast<int>(N) - 2; i >= 0; --i) r = fma(r, x, Vec<T>(c[i]));
   return r;
+}
+
+// The same by Estrin's scheme: a few multiplications more, in a chain as long as the logarithm of N. For polynomials so
+// long that the processor cannot look ahead to the next vector.
+template <class T, std::size_t N>
+EV_INLINE Vec<T> estrin(Vec<T> x, const T (&c)[N]) {
+  Vec<T> r[(N + 1) / 2];
+#pragma GCC unroll 32
+  for (std::size_t i = 0; i < N / 2; ++i) r[i] = fma(Vec<T>(c[2 * i + 1]), x, Vec<T>(c[2 * i]));
+  if constexpr (N % 2 == 1) r[N / 2] = c[N - 1];
+  std::size_t n = (N + 1) / 2;
+#pragma GCC unroll 8
+  for (; n > 1; n = (n + 1) / 2) {
+    x = x * x;
+#pragma GCC unroll 32
+    for (std::size_t i = 0; i < n / 2; ++i) r[i] = fma(r[2 * i + 1], x, r[2 * i]);
+    if (n % 2 == 1) r[n / 2] = r[n - 1];
+  }
+  return r[0];
 }
 
 // The value nearest to n 1.5 2^m, m the bits of the fraction: its low bits are the integer nearest to n (|n| < 2^(m−2)).

@@ -98,7 +98,8 @@ inline Tensor tensor(std::initializer_list<double> values, DType dtype = float32
 /// A 0-d tensor.
 EVOLUTE_API Tensor scalar(double value, DType dtype = float32);
 
-/// A slot with identity: parameters and any other state that recorded functions read and write.
+/// A slot with identity: parameters and any other state that recorded functions read and write. Made by
+/// `make_ref<Variable>(…)`: transforms hold on to the variables they meet.
 class EVOLUTE_API Variable : public RefCounted {
  public:
   explicit Variable(Tensor value, std::string name = {}) : value_(std::move(value)), name_(std::move(name)) {}

@@ -1,0 +1,265 @@
+#include "core/thread_pool.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdlib>
+#include <exception>
+#include <mutex>
+#include <system_error>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "evolute/error.h"
+
+// One region runs at a time. Its parts are handed out by a single atomic word, the ticket: the number of parts in the
+// upper half, the next part in the lower. Adding 1 to it claims a part, if there was one left. A claim says by itself
+// whether it is valid, so that a worker which comes too late touches nothing of a region that is over; and a region with
+// a valid claim cannot end before that part is done, so that what the claim gives access to stays as it is.
+
+namespace evolute {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::nanoseconds;
+
+// How long an idle worker, or a caller whose workers are not done, spins before it sleeps. Long enough to bridge the gaps
+// between the kernels of one computation; a worker that is not needed in that time halves it.
+constexpr nanoseconds kLongestSpin{50'000}, kShortestSpin{5'000};
+
+void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("isb");
+#endif
+}
+
+// Spins until `done()`; false if that took longer than `limit`.
+template <class F>
+bool spin(nanoseconds limit, F&& done) {
+  for (int i = 0; i < 64; ++i) {
+    if (done()) return true;
+    relax();
+  }
+  const auto end = Clock::now() + limit;
+  do {
+    for (int i = 0; i < 16; ++i) {
+      if (done()) return true;
+      relax();
+    }
+  } while (Clock::now() < end);
+  return done();
+}
+
+constexpr std::int64_t kMaxParts = std::int64_t{1} << 30;
+
+constexpr std::uint64_t ticket_for(std::int64_t parts, std::uint64_t next) {
+  return static_cast<std::uint64_t>(parts) << 32 | next;
+}
+constexpr bool is_valid(std::uint64_t ticket) { return (ticket & 0xffff'ffff) < ticket >> 32; }
+
+thread_local bool in_region = false;
+
+class Pool {
+ public:
+  explicit Pool(Pool* of_parent) : of_parent(of_parent) {}
+  Pool* const of_parent;  // from before a fork: its threads are not in this process, but its memory is
+
+  // Has `n` workers, or as many as the system allows. No region is running.
+  void resize(int n) {
+    if (wanted_ == n) return;
+    stop();
+    wanted_ = n;
+    workers_.reserve(static_cast<std::size_t>(n));
+    sigset_t all, old;  // signals are for the threads of the program
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    try {
+      while (static_cast<int>(workers_.size()) < n) workers_.emplace_back([this] { work(); });
+    } catch (const std::system_error&) {
+    }
+    pthread_sigmask(SIG_SETMASK, &old, nullptr);
+  }
+
+  void stop() {
+    stopping_.store(true);
+    wake(workers_.size());
+    for (std::thread& t : workers_) t.join();
+    workers_.clear();
+    stopping_.store(false);
+    wanted_ = 0;
+  }
+
+  void run(std::int64_t parts, detail::PartFunction f, void* context) {
+    function_ = f;
+    context_ = context;
+    error_ = nullptr;
+    pending_.store(static_cast<std::int32_t>(parts), std::memory_order_relaxed);
+    ticket_.store(ticket_for(parts, 1));
+    if (const int n = sleeping_.load()) wake(static_cast<std::size_t>(std::min<std::int64_t>(n, parts - 1)));
+
+    run_part(0);
+    for (std::uint64_t t; is_valid(t = ticket_.fetch_add(1, std::memory_order_acq_rel));) run_part(t & 0xffff'ffff);
+    const auto done = [this] { return pending_.load(std::memory_order_acquire) == 0; };
+    if (!spin(kLongestSpin, done))
+      for (std::int32_t n; (n = pending_.load(std::memory_order_acquire)) != 0;) pending_.wait(n);
+    if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+  }
+
+ private:
+  void run_part(std::uint64_t part) {
+    try {
+      function_(context_, static_cast<std::int64_t>(part));
+    } catch (...) {
+      std::lock_guard lock(error_mutex_);
+      if (!error_ || part < error_part_) {
+        error_ = std::current_exception();
+        error_part_ = part;
+      }
+    }
+    if (pending_.fetch_sub(1, std::memory_order_acq_rel) == 1) pending_.notify_one();
+  }
+
+  void wake(std::size_t n) {
+    wakeups_.fetch_add(1);
+    if (n >= workers_.size())
+      wakeups_.notify_all();
+    else
+      for (; n > 0; --n) wakeups_.notify_one();
+  }
+
+  void work() {
+    in_region = true;  // whatever a part calls runs on this thread
+    nanoseconds patience = kLongestSpin;
+    for (;;) {
+      const auto called = [this] {
+        return is_valid(ticket_.load(std::memory_order_relaxed)) || stopping_.load(std::memory_order_relaxed);
+      };
+      if (spin(patience, called)) {
+        patience = std::min(2 * patience, kLongestSpin);
+      } else {
+        patience = std::max(patience / 2, kShortestSpin);
+        const std::uint32_t before = wakeups_.load();
+        sleeping_.fetch_add(1);
+        // Either this sees the caller's ticket, or the caller sees that somebody sleeps.
+        if (!is_valid(ticket_.load()) && !stopping_.load()) wakeups_.wait(before);
+        sleeping_.fetch_sub(1);
+      }
+      if (stopping_.load()) return;
+      while (is_valid(ticket_.load(std::memory_order_relaxed))) {
+        const std::uint64_t t = ticket_.fetch_add(1, std::memory_order_acq_rel);
+        if (is_valid(t)) run_part(t & 0xffff'ffff);
+      }
+    }
+  }
+
+  // What a worker needs to begin is on one cache line, what it writes at the end on another.
+  alignas(64) std::atomic<std::uint64_t> ticket_{0};
+  detail::PartFunction function_ = nullptr;
+  void* context_ = nullptr;
+  alignas(64) std::atomic<std::int32_t> pending_{0};
+  alignas(64) std::atomic<std::uint32_t> wakeups_{0};
+  std::atomic<int> sleeping_{0};
+  std::atomic<bool> stopping_{false};
+  std::mutex error_mutex_;
+  std::exception_ptr error_;
+  std::uint64_t error_part_ = 0;
+  std::vector<std::thread> workers_;
+  int wanted_ = 0;
+};
+
+// ---- the process's pool ---------------------------------------------------------------------------------------------
+
+// Whoever has set `busy` may use the pool; nobody waits for it but those who end or fork the process.
+std::atomic<bool> busy{false}, closed{false};
+Pool* pool = nullptr;
+Pool* left_behind = nullptr;
+std::atomic<int> wanted_threads{0};
+
+void wait_for_pool() {
+  while (busy.exchange(true, std::memory_order_acquire)) std::this_thread::yield();
+}
+void leave_pool() { busy.store(false, std::memory_order_release); }
+
+struct StopAtExit {
+  StopAtExit() {
+    // Between two regions the pool is in order; the child then forgets it and makes its own.
+    pthread_atfork(wait_for_pool, leave_pool, [] {
+      if (pool) left_behind = std::exchange(pool, nullptr);
+      leave_pool();
+    });
+  }
+  ~StopAtExit() {
+    wait_for_pool();
+    closed.store(true);
+    if (pool) pool->stop();
+    leave_pool();
+  }
+};
+
+Pool& started_pool(int workers) {
+  static StopAtExit at_exit;
+  if (!pool) pool = new Pool(left_behind);
+  pool->resize(workers);
+  return *pool;
+}
+
+int default_num_threads() {
+  if (const char* text = std::getenv("EVOLUTE_NUM_THREADS"); text && *text) {
+    char* end = nullptr;
+    const long n = std::strtol(text, &end, 10);
+    if (*end != '\0' || n < 1 || n > 1 << 16)
+      throw ValueError(cat("EVOLUTE_NUM_THREADS=", text, ": must be a positive integer"));
+    return static_cast<int>(n);
+  }
+#if defined(__linux__)
+  cpu_set_t cpus;
+  if (sched_getaffinity(0, sizeof cpus, &cpus) == 0) return std::max(CPU_COUNT(&cpus), 1);
+#endif
+  return static_cast<int>(std::max(std::thread::hardware_concurrency(), 1u));
+}
+
+}  // namespace
+
+int num_threads() {
+  const int n = wanted_threads.load(std::memory_order_relaxed);
+  if (n > 0) return n;
+  static const int chosen = default_num_threads();
+  return chosen;
+}
+
+void set_num_threads(int n) {
+  if (n < 1) throw ValueError(cat("set_num_threads: needs a positive number, got ", n));
+  wanted_threads.store(n, std::memory_order_relaxed);
+}
+
+int worthwhile_parts(double ns) {
+  constexpr double kPartNs = 5'000;  // a region costs one or two microseconds
+  if (ns < 2 * kPartNs || in_region) return 1;
+  return static_cast<int>(std::min<double>(num_threads(), ns / kPartNs));
+}
+
+void detail::run_parts(std::int64_t parts, PartFunction f, void* context) {
+  const int threads = in_region ? 1 : num_threads();
+  if (parts <= 1 || parts > kMaxParts || threads == 1 || closed.load(std::memory_order_relaxed) ||
+      busy.exchange(true, std::memory_order_acquire)) {
+    for (std::int64_t part = 0; part < parts; ++part) f(context, part);
+    return;
+  }
+  struct Region {
+    Region() { in_region = true; }
+    ~Region() {
+      in_region = false;
+      leave_pool();
+    }
+  } region;
+  started_pool(threads - 1).run(parts, f, context);
+}
+
+}  // namespace evolute

@@ -1,0 +1,51 @@
+// Passes: functions from graph to graph.
+//
+// A pass replays the graph through a recorder that shares equal operations. For each node a rule may offer other results,
+// written in terms of the public operations on the new graph's values; what nobody then needs is pruned.
+#pragma once
+
+#include "graph/recorder.h"
+
+namespace evolute {
+
+class Rewriter {
+ public:
+  explicit Rewriter(Recorder& recorder) : recorder_(recorder) {}
+
+  // The node of the new graph that computes `t`, if it is one of `op`; else null.
+  const Graph::Node* made_by(const Tensor& t, const Op& op) const {
+    const Graph::Node* n = recorder_.producer(t);
+    return n && n->op == &op ? n : nullptr;
+  }
+  const Graph::Node* producer(const Tensor& t) const { return recorder_.producer(t); }
+  // By value: what a rule emits may move the recorder's own. For the same reason a node is not to be used after that.
+  Tensor operand(const Graph::Node& n, std::size_t i) const { return recorder_.symbol(n.in[i]); }
+
+ private:
+  Recorder& recorder_;
+};
+
+// Sets `out` and returns true, or returns false to have the node replayed as it is.
+using RewriteRule = bool (*)(const Rewriter& r, const Graph::Node& node, std::span<const Tensor> in, std::span<Tensor> out);
+
+std::shared_ptr<Graph> rewrite(const Graph& graph, RewriteRule rule);
+
+// The single value of a constant whose elements are all one; false for anything else.
+bool is_uniform(const Tensor& t, double& value);
+inline bool is_uniform_of(const Tensor& t, double wanted) {
+  double v;
+  return is_uniform(t, v) && v == wanted;
+}
+
+// A primitive by name, looked up once per use: `static const Op& sum = primitive("sum");`
+const Op& primitive(std::string_view name);
+
+// The passes, each in the file of its name under passes/.
+std::shared_ptr<Graph> share_common(const Graph& graph);
+std::shared_ptr<Graph> fold_constants(const Graph& graph);
+std::shared_ptr<Graph> simplify(const Graph& graph);
+
+// All of them in order, until nothing changes.
+std::shared_ptr<Graph> optimize(std::shared_ptr<Graph> graph);
+
+}  // namespace evolute
