@@ -4,6 +4,7 @@
 #include <span>
 
 #include "core/array.h"
+#include "core/fused.h"
 
 namespace evolute {
 
@@ -25,6 +26,8 @@ class Backend {
   virtual void elementwise(int kernel, std::span<const Array* const> in, std::span<Array* const> out) = 0;
   // out = cond ? a : b, elementwise with broadcasting.
   virtual void select(const Array& cond, const Array& a, const Array& b, Array& out) = 0;
+  // Several of these operations in one pass; all operands on this device, outputs row-major.
+  virtual void fused(const FusedProgram& program, std::span<const Array* const> in, std::span<Array* const> out) = 0;
   // Copies with conversion of dtype; `in` broadcasts to out's shape.
   virtual void copy(const Array& in, Array& out) = 0;
 

@@ -168,8 +168,8 @@ void ThreadCache::add_live(std::int64_t bytes) noexcept {
 // Stand-ins for the cache of a thread that has none yet, or no longer: always empty, always full.
 constinit ThreadCache not_attached, detached;
 
-// One pointer, so that initial-exec thread storage (a plain load, no call) is safe in a library that is dlopen'ed.
-#if defined(__GNUC__) && defined(__linux__)
+// As for `thread_state`, see core/level.h.
+#if defined(__GLIBC__)
 [[gnu::tls_model("initial-exec")]]
 #endif
 constinit thread_local ThreadCache* this_cache = &not_attached;

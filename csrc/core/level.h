@@ -96,6 +96,11 @@ struct ThreadState {
   RecorderBase* recorder = nullptr;  // set while a graph is recorded
   Bindings* bindings = nullptr;      // of the innermost level; null at the top level
 };
+#if defined(__GLIBC__)
+// Every operation looks at it several times, which is a plain load in this model and a call in others. That is safe for a
+// few bytes in a library that is loaded late, as glibc (other C libraries do not) has room for them in its static block.
+[[gnu::tls_model("initial-exec")]]
+#endif
 extern constinit thread_local ThreadState thread_state;
 
 // Makes a level live on this thread for a scope. Levels nest strictly. What was written to variables in the scope goes to

@@ -25,7 +25,7 @@ void run_loop(ElementwiseLoop inner, std::span<const Array* const> in, std::span
 }
 
 template <class T>
-void select_loop(char* const* p, const std::int64_t* step, std::int64_t n) {
+void select_elements(char* const* p, const std::int64_t* step, std::int64_t n) {
   for (std::int64_t k = 0; k < n; ++k) {
     const bool c = *reinterpret_cast<const bool*>(p[0] + k * step[0]);
     *reinterpret_cast<T*>(p[3] + k * step[3]) = *reinterpret_cast<const T*>(c ? p[1] + k * step[1] : p[2] + k * step[2]);
@@ -34,6 +34,10 @@ void select_loop(char* const* p, const std::int64_t* step, std::int64_t n) {
 
 }  // namespace
 
+ElementwiseLoop select_loop(DType t) {
+  return dispatch(t, [](auto tag) -> ElementwiseLoop { return select_elements<typename decltype(tag)::type>; });
+}
+
 void CpuBackend::elementwise(int kernel, std::span<const Array* const> in, std::span<Array* const> out) {
   run_loop(simd().elementwise(kernel, in[0]->dtype()), in, out);
 }
@@ -41,7 +45,7 @@ void CpuBackend::elementwise(int kernel, std::span<const Array* const> in, std::
 void CpuBackend::select(const Array& cond, const Array& a, const Array& b, Array& out) {
   const Array* in[] = {&cond, &a, &b};
   Array* outs[] = {&out};
-  dispatch(out.dtype(), [&](auto tag) { run_loop(select_loop<typename decltype(tag)::type>, in, outs); });
+  run_loop(select_loop(out.dtype()), in, outs);
 }
 
 }  // namespace evolute::cpu

@@ -18,9 +18,10 @@
 
 namespace evolute::cpu {
 
-class StridedLoop {
+template <int kMax>
+class BasicStridedLoop {
  public:
-  static constexpr int kMaxOperands = 8;
+  static constexpr int kMaxOperands = kMax;
 
   struct Operand {
     char* data;
@@ -28,7 +29,7 @@ class StridedLoop {
   };
 
   // Operands broadcast to `shape`.
-  StridedLoop(const Shape& shape, std::span<const Array* const> arrays) : operands_(static_cast<int>(arrays.size())) {
+  BasicStridedLoop(const Shape& shape, std::span<const Array* const> arrays) : operands_(static_cast<int>(arrays.size())) {
     if (flat(shape, arrays)) return;
     std::array<Operand, kMaxOperands> operands;
     for (int k = 0; k < operands_; ++k) {
@@ -42,10 +43,10 @@ class StridedLoop {
     }
     plan(shape, operands);
   }
-  StridedLoop(const Shape& shape, std::initializer_list<const Array*> arrays)
-      : StridedLoop(shape, std::span<const Array* const>(arrays.begin(), arrays.size())) {}
+  BasicStridedLoop(const Shape& shape, std::initializer_list<const Array*> arrays)
+      : BasicStridedLoop(shape, std::span<const Array* const>(arrays.begin(), arrays.size())) {}
 
-  StridedLoop(const Shape& shape, std::span<const Operand> operands) : operands_(static_cast<int>(operands.size())) {
+  BasicStridedLoop(const Shape& shape, std::span<const Operand> operands) : operands_(static_cast<int>(operands.size())) {
     std::array<Operand, kMaxOperands> copy;
     std::copy(operands.begin(), operands.end(), copy.begin());
     plan(shape, copy);
@@ -53,6 +54,7 @@ class StridedLoop {
 
   // Axis 0 is the innermost. An empty iteration space has one axis of length 0.
   int ndim() const noexcept { return ndim_; }
+  int operands() const noexcept { return operands_; }
   std::int64_t length(int axis) const noexcept { return axes_[axis].length; }
   std::int64_t stride(int axis, int operand) const noexcept { return axes_[axis].stride[operand]; }
   char* data(int operand) const noexcept { return base_[operand]; }
@@ -245,5 +247,8 @@ class StridedLoop {
   std::array<char*, kMaxOperands> base_;
   std::array<Axis, Dims::kMaxDims> axes_;
 };
+
+// Enough for any one kernel.
+using StridedLoop = BasicStridedLoop<8>;
 
 }  // namespace evolute::cpu

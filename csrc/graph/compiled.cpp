@@ -2,6 +2,7 @@
 #include <unordered_map>
 
 #include "evolute/graph.h"
+#include "graph/plan.h"
 #include "graph/rewrite.h"
 
 namespace evolute {
@@ -24,14 +25,14 @@ struct SignatureHash {
 struct CompiledFunction::State {
   Function f;
   std::mutex mutex;
-  std::unordered_map<std::vector<Aval>, std::shared_ptr<const Graph>, SignatureHash> graphs;
+  std::unordered_map<std::vector<Aval>, std::shared_ptr<const Plan>, SignatureHash> plans;
 };
 
 CompiledFunction::CompiledFunction(Function f) : state_(std::make_shared<State>()) { state_->f = std::move(f); }
 
 std::size_t CompiledFunction::recorded() const {
   std::lock_guard lock(state_->mutex);
-  return state_->graphs.size();
+  return state_->plans.size();
 }
 
 TensorList CompiledFunction::operator()(const TensorList& inputs) const {
@@ -42,21 +43,23 @@ TensorList CompiledFunction::operator()(const TensorList& inputs) const {
     signature.push_back(x.aval());
     values.push_back(settle(x));
   }
-  std::shared_ptr<const Graph> graph;
+  std::shared_ptr<const Plan> plan;
   {
     std::lock_guard lock(state_->mutex);
-    if (auto at = state_->graphs.find(signature); at != state_->graphs.end() && variables_match(*at->second))
-      graph = at->second;
+    if (auto at = state_->plans.find(signature); at != state_->plans.end() && variables_match(at->second->graph()))
+      plan = at->second;
   }
-  if (!graph) {
+  if (!plan) {
     Recording recording;
     TensorList symbols;
     for (const Aval& a : signature) symbols.push_back(recording.input(a));
-    graph = optimize(recording.finish(state_->f(symbols)));
+    plan = std::make_shared<Plan>(optimize(recording.finish(state_->f(symbols))));
     std::lock_guard lock(state_->mutex);
-    state_->graphs[signature] = graph;
+    state_->plans[signature] = plan;
   }
-  return execute(*graph, values);
+  TensorList results = plan->run(values, read_variables(plan->graph()));
+  write_variables(plan->graph(), results);
+  return results;
 }
 
 }  // namespace evolute

@@ -11,19 +11,12 @@ void prune(Graph& graph) {
   for (ValueId id : graph.outputs) needed[id] = true;
   for (const auto& v : graph.variables)
     if (v.out >= 0) needed[v.out] = true;
-  std::vector<bool> pinned = needed;  // results outlive every node
   std::vector<Graph::Node> kept;
   for (auto node = graph.nodes.rbegin(); node != graph.nodes.rend(); ++node) {
     bool used = false;
     for (ValueId id : node->out) used = used || needed[id];
     if (!used) continue;
-    node->last_uses.clear();
-    for (ValueId id : node->in) {
-      if (!needed[id]) node->last_uses.push_back(id);
-      needed[id] = true;
-    }
-    for (ValueId id : node->out)
-      if (!needed[id] && !pinned[id]) node->last_uses.push_back(id);
+    for (ValueId id : node->in) needed[id] = true;
     kept.push_back(std::move(*node));
   }
   graph.nodes.assign(std::make_move_iterator(kept.rbegin()), std::make_move_iterator(kept.rend()));
@@ -48,36 +41,6 @@ void write_variables(const Graph& graph, std::vector<Tensor>& results) {
   for (const auto& v : graph.variables)
     if (v.out >= 0) v.variable->exchange_raw(std::move(results[next++]));
   results.resize(graph.outputs.size());
-}
-
-std::vector<Tensor> execute(const Graph& graph, std::span<const Tensor> inputs) {
-  std::vector<Tensor> results = run(graph, inputs, read_variables(graph));
-  write_variables(graph, results);
-  return results;
-}
-
-std::vector<Tensor> run(const Graph& graph, std::span<const Tensor> inputs, std::span<const Tensor> variables) {
-  std::vector<Tensor> value(graph.values.size());
-  for (std::size_t i = 0; i < graph.inputs.size(); ++i) value[graph.inputs[i]] = inputs[i];
-  for (const auto& c : graph.constants) value[c.id] = c.value;
-  for (std::size_t i = 0; i < graph.variables.size(); ++i) value[graph.variables[i].in] = variables[i];
-
-  Tensors in, out;
-  for (const Graph::Node& node : graph.nodes) {
-    in.clear();
-    for (ValueId id : node.in) in.push_back(value[id]);
-    out.clear();
-    out.resize(node.out.size());
-    evaluate(*node.op, node.attrs.get(), in, out);
-    for (std::size_t i = 0; i < node.out.size(); ++i) value[node.out[i]] = std::move(out[i]);
-    for (ValueId id : node.last_uses) value[id] = {};
-  }
-
-  std::vector<Tensor> results;
-  for (ValueId id : graph.outputs) results.push_back(value[id]);
-  for (const auto& v : graph.variables)
-    if (v.out >= 0) results.push_back(value[v.out]);
-  return results;
 }
 
 std::ostream& operator<<(std::ostream& s, const Graph& graph) {

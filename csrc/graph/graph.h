@@ -15,7 +15,6 @@ struct Graph {
     const Op* op;
     AttrsPtr attrs;
     std::vector<ValueId> in, out;
-    std::vector<ValueId> last_uses;  // values that no later node or output reads
   };
   struct Constant {
     ValueId id;
@@ -36,19 +35,15 @@ struct Graph {
   std::vector<VariableUse> variables;
 };
 
-// Runs the graph on concrete inputs and on the values of its variables (`read_variables`). Gives its outputs, followed by
-// the values to be written back (`write_variables`). Touches nothing else, so it may run beside other threads.
-std::vector<Tensor> run(const Graph& graph, std::span<const Tensor> inputs, std::span<const Tensor> variables);
+// Values of the graph's variables before a run, and their replacement after it: takes what was written off the end of
+// `results`. Written last, so that a failing run leaves variables as they were.
 std::vector<Tensor> read_variables(const Graph& graph);
-// Takes the written values off the end of `results`.
 void write_variables(const Graph& graph, std::vector<Tensor>& results);
-// All three in turn. Variables are written last, so that a failing run leaves them as they were.
-std::vector<Tensor> execute(const Graph& graph, std::span<const Tensor> inputs);
 
 // Whether the variables still have the shapes, dtypes and devices they were recorded with.
 bool variables_match(const Graph& graph);
 
-// Removes nodes whose results nobody reads, and notes where each value is last used.
+// Removes nodes whose results nobody reads.
 void prune(Graph& graph);
 
 // One line per node, for people.

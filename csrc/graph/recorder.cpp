@@ -61,7 +61,7 @@ const Graph::Node* Recorder::producer(const Tensor& t) const {
 }
 
 void Recorder::process(const Op& op, const AttrsPtr& attrs, std::span<const Tensor> in, std::span<Tensor> out) {
-  Graph::Node node{&op, attrs, {}, {}, {}};
+  Graph::Node node{&op, attrs, {}, {}};
   for (const Tensor& t : in) node.in.push_back(id_of(t));
   std::size_t hash = 0;
   if (share_) {

@@ -5,6 +5,7 @@
 #include <bit>
 #include <unordered_map>
 
+#include "graph/plan.h"
 #include "graph/rewrite.h"
 #include "python/bindings.h"
 #include "python/tree.h"
@@ -89,8 +90,11 @@ struct Guard {
   py::object expected;
 
   static Guard from(const py::tuple& t) {
-    const bool cell = PyCell_Check(py::handle(t[0]).ptr());
-    return {t[0], cell ? py::object() : py::object(t[1]), t[2]};
+    const py::object holder = t[0];
+    const bool cell = PyCell_Check(holder.ptr());
+    if (!cell && !PyDict_Check(holder.ptr()) && !PyList_Check(holder.ptr()))
+      throw py::type_error("on_record: what holds a dependency must be a closure cell, a dict or a list");
+    return {holder, cell ? py::object() : py::object(t[1]), t[2]};
   }
   bool holds() const {
     PyObject* o = holder.ptr();
@@ -117,7 +121,7 @@ struct Guard {
 };
 
 struct Entry {
-  std::shared_ptr<const Graph> graph;  // null: this signature runs eagerly
+  std::shared_ptr<const Plan> plan;  // null: this signature runs eagerly
   py::object structure;                // outputs, with undefined tensors in place of the graph's results
   std::vector<py::object> held;
 };
@@ -135,13 +139,13 @@ class Compiled {
     const Signature signature(args, kwargs);
     if (!signature.concrete) return fn_(*args, **kwargs);
     auto at = entries_.find(signature.key);
-    if (at != entries_.end() && at->second.graph && !variables_match(*at->second.graph)) {
+    if (at != entries_.end() && at->second.plan && !variables_match(at->second.plan->graph())) {
       entries_.erase(at);
       at = entries_.end();
     }
     if (at != entries_.end()) {
       const Entry entry = at->second;  // a copy: the call may clear the cache
-      return entry.graph ? replay(entry, signature.leaves) : fn_(*args, **kwargs);
+      return entry.plan ? replay(entry, signature.leaves) : fn_(*args, **kwargs);
     }
     std::optional<py::error_already_set> unknown;
     try {
@@ -167,7 +171,7 @@ class Compiled {
   std::size_t recorded() const { return entries_.size(); }
   std::string describe() const {
     std::string s;
-    for (const auto& [key, e] : entries_) s += e.graph ? cat(*e.graph) : std::string("runs eagerly\n");
+    for (const auto& [key, e] : entries_) s += e.plan ? cat(e.plan->graph()) : std::string("runs eagerly\n");
     return s;
   }
 
@@ -232,7 +236,7 @@ class Compiled {
       outputs.push_back(value_of(o.ptr()));
       return wrapped({});
     });
-    entry.graph = optimize(recording.finish(outputs));
+    entry.plan = std::make_shared<Plan>(optimize(recording.finish(outputs)));
     std::vector<Guard> guards;
     for (py::handle g : announcement.finish()) guards.push_back(Guard::from(g.cast<py::tuple>()));
     std::swap(guards_, guards);
@@ -246,12 +250,12 @@ class Compiled {
   }
 
   py::object replay(const Entry& entry, const std::vector<Tensor>& leaves) {
-    const Graph& graph = *entry.graph;
+    const Graph& graph = entry.plan->graph();
     std::vector<Tensor> variables = read_variables(graph);
     std::vector<Tensor> results;
     {
       py::gil_scoped_release release;
-      results = run(graph, leaves, variables);
+      results = entry.plan->run(leaves, variables);
     }
     write_variables(graph, results);
     std::size_t next = 0;

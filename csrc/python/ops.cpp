@@ -13,7 +13,7 @@ namespace evolute::python {
 
 namespace {
 
-// ---- elementwise functions: plain C functions, one per line of the table --------------------------------------------
+// ---- elementwise functions and methods: plain C functions, one per line of the table --------------------------------
 
 // `self` is a capsule with the table row, so that all functions share one body.
 const ElementwiseFunction& row_of(PyObject* self) {
@@ -58,6 +58,7 @@ void define_elementwise(py::module_& m) {
   };
   static std::deque<Storage> storage;  // CPython keeps pointers to these
   const py::object module_name = m.attr("__name__");
+  const py::handle type(reinterpret_cast<PyObject*>(tensor_type));
   for (const ElementwiseFunction& f : elementwise_functions()) {
     Storage& s = storage.emplace_back();
     const char* args = f.arity == 1 ? "x: TensorLike" : "x: TensorLike, y: TensorLike";
@@ -67,7 +68,10 @@ void define_elementwise(py::module_& m) {
     s.def = {f.name.data(), body, METH_FASTCALL, s.doc.c_str()};
     py::object self = py::reinterpret_steal<py::object>(
         PyCapsule_New(const_cast<ElementwiseFunction*>(&f), nullptr, nullptr));
-    m.add_object(f.name.data(), py::reinterpret_steal<py::object>(PyCFunction_NewEx(&s.def, self.ptr(), module_name.ptr())));
+    const auto function = py::reinterpret_steal<py::object>(PyCFunction_NewEx(&s.def, self.ptr(), module_name.ptr()));
+    m.add_object(f.name.data(), function);
+    // Bound like a function written in Python: the tensor becomes the first argument.
+    type.attr(f.name.data()) = py::reinterpret_steal<py::object>(PyInstanceMethod_New(function.ptr()));
   }
 }
 

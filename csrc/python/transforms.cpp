@@ -3,6 +3,9 @@
 
 #include <pybind11/stl.h>
 
+#include <algorithm>
+#include <numeric>
+
 #include "autodiff/jet.h"
 #include "evolute/ops.h"
 #include "python/bindings.h"
@@ -12,17 +15,29 @@ namespace evolute::python {
 
 namespace {
 
-// The value of a leaf to be differentiated; undefined for leaves that are not numbers of floating kind.
-Tensor differentiable_leaf(py::handle o, bool top) {
-  if (is_tensor(o.ptr())) return value_of(o.ptr());
-  if (PyFloat_Check(o.ptr()) || py::isinstance<py::buffer>(o)) return tensor_from(o);
-  if (top)
-    throw DTypeError(cat("grad: cannot differentiate with respect to an argument of type ", Py_TYPE(o.ptr())->tp_name,
+bool is_structure(py::handle o) { return PyTuple_Check(o.ptr()) || PyList_CheckExact(o.ptr()) || PyDict_Check(o.ptr()); }
+bool is_number_like(py::handle o) { return is_tensor(o.ptr()) || PyFloat_Check(o.ptr()) || py::isinstance<py::buffer>(o); }
+
+// The value of a leaf to be differentiated; undefined for leaves that are no tensors, arrays or floats. `strict`: those
+// are errors, as the caller asked for a derivative by this argument and nothing else.
+Tensor differentiable_leaf(py::handle o, bool strict, const char* what) {
+  if (is_number_like(o)) return is_tensor(o.ptr()) ? value_of(o.ptr()) : tensor_from(o);
+  if (strict)
+    throw DTypeError(cat(what, ": cannot differentiate with respect to an argument of type ", Py_TYPE(o.ptr())->tp_name,
                          "; give a float32 or float64 tensor, or leave its position out"));
   return {};
 }
 
-// The outputs of a differentiated function. Leaves that are no tensors are kept out, unless nothing else is there.
+// The output that is differentiated, out of what the function returned.
+py::object without_aux(const py::object& out, bool has_aux, const char* what) {
+  if (!has_aux) return out;
+  if (!PyTuple_Check(out.ptr()) || PyTuple_GET_SIZE(out.ptr()) < 2)
+    throw ValueError(cat(what, ": with has_aux the function must return a tuple (output, aux, ...), got ",
+                         PyTuple_Check(out.ptr()) ? "a tuple of one" : Py_TYPE(out.ptr())->tp_name));
+  return py::reinterpret_borrow<py::object>(PyTuple_GET_ITEM(out.ptr(), 0));
+}
+
+// The outputs of a differentiated function: all leaves but None.
 std::vector<Tensor> output_leaves(py::handle out, const char* what) {
   std::vector<Tensor> leaves;
   visit_leaves(out, [&](py::handle o) {
@@ -36,8 +51,20 @@ std::vector<Tensor> output_leaves(py::handle out, const char* what) {
   return leaves;
 }
 
-// Cotangents for `outputs`: ones, or the leaves of `sens` after checking that they fit one by one.
-std::vector<Tensor> seeds_for(const std::vector<Tensor>& outputs, const py::object& sens, const char* what) {
+// A tangent or cotangent for a value like `a`, converted to its dtype; undefined if it is None, which stands for zero.
+Tensor direction(py::handle o, const Aval& a, const char* what, const char* role) {
+  if (o.is_none()) return {};
+  if (PyTuple_Check(o.ptr()) && PyTuple_GET_SIZE(o.ptr()) == 1) return direction(PyTuple_GET_ITEM(o.ptr(), 0), a, what, role);
+  if (!is_tensor(o.ptr()) && !is_convertible(o.ptr()) && !PyList_Check(o.ptr()))
+    throw DTypeError(cat(what, ": ", role, " must be a tensor of shape ", a.shape, ", got ", Py_TYPE(o.ptr())->tp_name));
+  const Tensor t = tensor_from(o);
+  if (!is_floating(a.dtype)) throw DTypeError(cat(what, ": there is no derivative at ", a, ", so ", role, " must be None"));
+  require_like(t, {a.shape, t.dtype()}, what, role);
+  return t.dtype() == a.dtype ? t : cast(t, a.dtype);
+}
+
+// Cotangents for `outputs`, the leaves of `structure`: ones, or the leaves of `sens` after checking that they fit.
+std::vector<Tensor> seeds_for(const std::vector<Tensor>& outputs, py::handle structure, py::handle sens, const char* what) {
   std::vector<Tensor> seeds;
   if (sens.is_none()) {
     bool any = false;
@@ -48,22 +75,16 @@ std::vector<Tensor> seeds_for(const std::vector<Tensor>& outputs, const py::obje
     if (!any) throw DTypeError(cat(what, ": the function's output is ", outputs[0].aval(), ", which has no derivative"));
     return seeds;
   }
-  visit_leaves(sens, [&](py::handle o) { seeds.push_back(o.cast<Tensor>()); });
-  if (seeds.size() != outputs.size())
-    throw ValueError(cat(what, ": sens has ", seeds.size(), " tensors for ", outputs.size(),
-                         " outputs; give one per output, in the same structure"));
-  for (std::size_t i = 0; i < seeds.size(); ++i) {
-    require_like(seeds[i], {outputs[i].shape(), seeds[i].dtype()}, what, "sens");
-    if (seeds[i].dtype() != outputs[i].dtype()) {
-      if (!is_floating(outputs[i].dtype()))
-        throw DTypeError(cat(what, ": output ", i, " is ", outputs[i].aval(), ", which has no derivative"));
-      seeds[i] = cast(seeds[i], outputs[i].dtype());
-    }
-  }
+  match_leaves(structure, sens, what, "sens", [&](py::handle leaf, py::handle o) {
+    if (!leaf.is_none()) seeds.push_back(direction(o, outputs[seeds.size()].aval(), what, "sens"));
+    else if (!o.is_none()) throw ValueError(cat(what, ": sens must be None where the output is None"));
+  });
   return seeds;
 }
 
-py::object lowered(py::handle out, const ReverseRun& run) {
+// What a function returned, as seen below the level.
+template <class Run>
+py::object lowered(py::handle out, const Run& run) {
   return map_leaves(out, [&](py::handle o) -> py::object {
     if (!is_tensor(o.ptr()) || as_py_tensor(o.ptr())->variable) return py::reinterpret_borrow<py::object>(o);
     return wrapped(run.lower(value_of(o.ptr())));
@@ -73,52 +94,49 @@ py::object lowered(py::handle out, const ReverseRun& run) {
 // One reverse-mode run over a Python call: traced arguments, outputs, and gradients in the arguments' structure.
 class PythonRun {
  public:
-  PythonRun(const py::function& fn, const py::tuple& args, const py::dict& kwargs, const std::vector<int>& positions,
-            const py::tuple& variables, bool has_aux, const char* what)
-      : args_(args), positions_(positions) {
+  // No `positions`: all arguments, as far as they are numbers.
+  PythonRun(const py::function& fn, const py::tuple& args, const py::dict& kwargs,
+            const std::optional<std::vector<int>>& positions, const py::tuple& variables, bool has_aux, std::string what)
+      : what_(std::move(what)), args_(args) {
     py::list traced(args);
     const int n = static_cast<int>(args.size());
-    for (int& p : positions_) {
+    for (int i = 0; i < (positions ? static_cast<int>(positions->size()) : n); ++i) {
+      int p = positions ? (*positions)[i] : i;
       if (p < -n || p >= n)
-        throw ValueError(cat(what, ": grad_position ", p, " is out of range for ", n, " positional arguments"));
+        throw ValueError(cat(what_, ": grad_position ", p, " is out of range for ", n, " positional arguments"));
       if (p < 0) p += n;
-      const py::handle arg = args[p];
-      const bool nested = PyTuple_Check(arg.ptr()) || PyList_Check(arg.ptr()) || PyDict_Check(arg.ptr());
-      traced[p] = map_leaves(arg, [&](py::handle o) -> py::object {
-        const Tensor x = differentiable_leaf(o, !nested);
+      if (std::find(positions_.begin(), positions_.end(), p) != positions_.end())
+        throw ValueError(cat(what_, ": grad_position names position ", p, " twice"));
+      positions_.push_back(p);
+      const bool strict = positions && !is_structure(args[p]);
+      traced[p] = map_leaves(args[p], [&](py::handle o) -> py::object {
+        const Tensor x = differentiable_leaf(o, strict, what_.c_str());
         return x.defined() ? wrapped(run_.trace(x)) : py::reinterpret_borrow<py::object>(o);
       });
     }
     for (py::handle v : variables) {
       if (!is_tensor(v.ptr()) || !as_py_tensor(v.ptr())->variable)
-        throw DTypeError(cat(what, ": weights must be Parameters, got ", Py_TYPE(v.ptr())->tp_name));
+        throw DTypeError(cat(what_, ": weights must be Parameters, got ", Py_TYPE(v.ptr())->tp_name));
       run_.trace(as_py_tensor(v.ptr())->variable);
     }
     n_variables_ = variables.size();
-    py::object out = fn(*py::tuple(traced), **kwargs);
+    const py::object out = fn(*py::tuple(traced), **kwargs);
     run_.close();
-    py::object main = out;
-    if (has_aux) {
-      if (!PyTuple_Check(out.ptr()) || PyTuple_GET_SIZE(out.ptr()) < 2)
-        throw ValueError(cat(what, ": with has_aux the function must return a tuple (output, aux, ...)"));
-      main = py::object(py::tuple(out)[0]);
-    }
-    outputs_ = output_leaves(main, what);
+    outputs_ = output_leaves(without_aux(out, has_aux, what_.c_str()), what_.c_str());
     value_ = lowered(out, run_);
+    output_ = without_aux(value_, has_aux, what_.c_str());
   }
 
-  const std::vector<Tensor>& outputs() const { return outputs_; }
-  const py::object& value() const { return value_; }
+  py::object value() { return std::move(value_); }  // what the function returned; once
 
   // (gradients of the arguments at the positions, gradients of the variables), both tuples.
-  std::pair<py::tuple, py::tuple> pull(const std::vector<Tensor>& seeds, bool consume) {
-    const std::vector<Tensor> grads = run_.pull(outputs_, seeds, consume);
+  std::pair<py::tuple, py::tuple> pull(py::handle sens, bool consume) {
+    const std::vector<Tensor> grads = run_.pull(outputs_, seeds_for(outputs_, output_, sens, what_.c_str()), consume);
     std::size_t next = 0;
     py::tuple inputs(positions_.size());
     for (std::size_t i = 0; i < positions_.size(); ++i) {
       inputs[i] = map_leaves(args_[positions_[i]], [&](py::handle o) -> py::object {
-        const bool traced = is_tensor(o.ptr()) || PyFloat_Check(o.ptr()) || py::isinstance<py::buffer>(o);
-        return traced ? wrapped(grads[next++]) : py::none();
+        return is_number_like(o) ? wrapped(grads[next++]) : py::none();
       });
     }
     py::tuple variables(n_variables_);
@@ -128,27 +146,29 @@ class PythonRun {
 
  private:
   ReverseRun run_;
+  const std::string what_;
   py::tuple args_;
   std::vector<int> positions_;
   std::size_t n_variables_ = 0;
   std::vector<Tensor> outputs_;
-  py::object value_;
+  py::object value_, output_;
 };
 
 py::tuple gradient(const py::function& fn, const py::tuple& args, const py::dict& kwargs,
-                   const std::vector<int>& positions, const py::tuple& variables, const py::object& sens, bool has_aux) {
-  PythonRun run(fn, args, kwargs, positions, variables, has_aux, "grad");
-  auto [inputs, weights] = run.pull(seeds_for(run.outputs(), sens, "grad"), true);
+                   const std::optional<std::vector<int>>& positions, const py::tuple& variables, const py::object& sens,
+                   bool has_aux, const std::string& what) {
+  PythonRun run(fn, args, kwargs, positions, variables, has_aux, what);
+  auto [inputs, weights] = run.pull(sens, true);
   return py::make_tuple(run.value(), inputs, weights);
 }
 
 py::tuple vjp_function(const py::function& fn, const py::tuple& args, const py::dict& kwargs,
                        const py::tuple& variables, bool has_aux) {
   std::vector<int> positions(args.size());
-  for (std::size_t i = 0; i < positions.size(); ++i) positions[i] = static_cast<int>(i);
+  std::iota(positions.begin(), positions.end(), 0);
   auto run = std::make_shared<PythonRun>(fn, args, kwargs, positions, variables, has_aux, "vjp");
   py::cpp_function pullback([run](const py::object& sens) {
-    auto [inputs, weights] = run->pull(seeds_for(run->outputs(), sens, "vjp"), false);
+    auto [inputs, weights] = run->pull(sens, false);
     return py::make_tuple(inputs, weights);
   }, py::arg("sens"));
   return py::make_tuple(run->value(), pullback);
@@ -156,52 +176,37 @@ py::tuple vjp_function(const py::function& fn, const py::tuple& args, const py::
 
 py::tuple jvp_function(const py::function& fn, const py::tuple& args, const py::tuple& tangents,
                        const py::dict& kwargs, bool has_aux) {
+  const char* what = "jvp";
+  if (args.size() != tangents.size())
+    throw ValueError(cat(what, ": got ", tangents.size(), " tangents for ", args.size(), " inputs; give one for each"));
   auto jet = make_ref<Jet>();
-  std::vector<Tensor> v;
-  visit_leaves(tangents, [&](py::handle o) { v.push_back(o.is_none() ? Tensor() : o.cast<Tensor>()); });
-  std::size_t next = 0;
   py::object out;
   {
     LevelScope scope(*jet);
     py::list traced;
-    for (py::handle arg : args) {
-      const bool nested = PyTuple_Check(arg.ptr()) || PyList_Check(arg.ptr()) || PyDict_Check(arg.ptr());
-      traced.append(map_leaves(arg, [&](py::handle o) -> py::object {
-        const Tensor x = differentiable_leaf(o, !nested);
-        if (!x.defined()) return py::reinterpret_borrow<py::object>(o);
-        if (next == v.size())
-          throw ValueError(cat("jvp: got ", v.size(), " tangents, but the inputs have more tensors; give one per tensor"));
-        Tensor t = v[next++];
-        if (!t.defined()) return py::reinterpret_borrow<py::object>(o);
-        require_differentiable(x, "jvp");
-        require_like(t, {x.shape(), t.dtype()}, "jvp", "a tangent");
-        if (t.dtype() != x.dtype()) t = cast(t, x.dtype());
-        return wrapped(jet->trace(settle(x), settle(t)));
+    for (std::size_t i = 0; i < args.size(); ++i) {
+      std::vector<py::handle> along;
+      match_leaves(args[i], tangents[i], what, "a tangent", [&](py::handle, py::handle t) { along.push_back(t); });
+      std::size_t next = 0;
+      traced.append(map_leaves(args[i], [&](py::handle o) -> py::object {
+        const py::handle v = along[next++];
+        if (v.is_none()) return py::reinterpret_borrow<py::object>(o);
+        const Tensor x = differentiable_leaf(o, true, what);
+        require_differentiable(x, what);
+        return wrapped(jet->trace(settle(x), settle(direction(v, x.aval(), what, "a tangent"))));
       }));
     }
-    if (next != v.size())
-      throw ValueError(cat("jvp: got ", v.size(), " tangents for ", next, " input tensors; give one per tensor"));
     out = fn(*py::tuple(traced), **kwargs);
   }
-  py::object main = out;
-  py::object aux = py::none();
-  if (has_aux) {
-    if (!PyTuple_Check(out.ptr()) || PyTuple_GET_SIZE(out.ptr()) < 2)
-      throw ValueError("jvp: with has_aux the function must return a tuple (output, aux, ...)");
-    main = py::object(py::tuple(out)[0]);
-  }
-  output_leaves(main, "jvp");
-  const py::object value = map_leaves(out, [&](py::handle o) -> py::object {
-    if (!is_tensor(o.ptr())) return py::reinterpret_borrow<py::object>(o);
-    return wrapped(jet->lower(value_of(o.ptr())));
-  });
+  const py::object main = without_aux(out, has_aux, what);
+  output_leaves(main, what);
   const py::object derivative = map_leaves(main, [&](py::handle o) -> py::object {
     if (o.is_none()) return py::none();
     const Tensor y = is_tensor(o.ptr()) ? value_of(o.ptr()) : tensor_from(o);
     const Tensor t = jet->tangent(y);
     return wrapped(t.defined() ? t : zeros_like(jet->lower(y)));
   });
-  return py::make_tuple(value, derivative);
+  return py::make_tuple(lowered(out, *jet), derivative);
 }
 
 }  // namespace
@@ -209,10 +214,12 @@ py::tuple jvp_function(const py::function& fn, const py::tuple& args, const py::
 void define_transforms(py::module_& m) {
   using py::arg;
   m.def("gradient", gradient, arg("fn"), arg("args"), arg("kwargs"), arg("positions"), arg("variables"), arg("sens"),
-        arg("has_aux"),
-        "gradient(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], positions: Sequence[int], "
-        "variables: tuple[Tensor, ...], sens: Any, has_aux: bool) -> tuple[Any, tuple[Any, ...], tuple[Tensor, ...]]\n\n"
-        "Value of fn and the gradients of its summed outputs, or of their product with `sens`.");
+        arg("has_aux"), arg("what") = "grad",
+        "gradient(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], positions: Sequence[int] | None, "
+        "variables: tuple[Tensor, ...], sens: Any, has_aux: bool, what: str = 'grad') -> tuple[Any, tuple[Any, ...], "
+        "tuple[Tensor, ...]]\n\n"
+        "Value of fn and the gradients of its summed outputs, or of their product with `sens`. Without positions: by all "
+        "arguments that are numbers. `what` begins the messages of errors.");
   m.def("vjp", vjp_function, arg("fn"), arg("args"), arg("kwargs"), arg("variables"), arg("has_aux"),
         "vjp(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], variables: tuple[Tensor, ...], "
         "has_aux: bool) -> tuple[Any, Callable[[Any], tuple[tuple[Any, ...], tuple[Tensor, ...]]]]\n\n"

@@ -1,0 +1,154 @@
+#include "graph/plan.h"
+
+#include <algorithm>
+
+namespace evolute {
+
+namespace {
+
+constexpr std::size_t kAlignment = 64;
+
+std::size_t index(ValueId id) { return static_cast<std::size_t>(id); }
+std::size_t padded_bytes(const Aval& a) {
+  const std::size_t bytes = static_cast<std::size_t>(a.shape.product()) * size_of(a.dtype);
+  return (std::max<std::size_t>(bytes, 1) + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+// Places blocks with lifetimes [first, last] in one arena, each at the lowest offset where nothing alive is in its way;
+// larger blocks first.
+struct Block {
+  ValueId id;
+  std::size_t bytes, first, last, offset;
+};
+std::size_t pack(std::vector<Block>& blocks) {
+  std::stable_sort(blocks.begin(), blocks.end(), [](const Block& a, const Block& b) { return a.bytes > b.bytes; });
+  std::size_t total = 0;
+  std::vector<const Block*> placed;  // by offset
+  for (Block& b : blocks) {
+    b.offset = 0;
+    for (const Block* p : placed) {
+      if (p->last < b.first || b.last < p->first) continue;
+      if (b.offset + b.bytes <= p->offset) break;
+      b.offset = std::max(b.offset, p->offset + p->bytes);
+    }
+    placed.insert(std::upper_bound(placed.begin(), placed.end(), &b, [](const Block* x, const Block* y) { return x->offset < y->offset; }), &b);
+    total = std::max(total, b.offset + b.bytes);
+  }
+  return total;
+}
+
+}  // namespace
+
+// The state of one run. Arrays in the arena are made once and serve all runs.
+struct Plan::Frame {
+  Ref<Buffer> arena;
+  std::vector<Ref<Array>> kept;      // arena values
+  std::vector<Ref<Array>> current;   // views and outputs of this run
+  std::vector<Array*> array;         // of each value
+};
+
+Plan::Plan(std::shared_ptr<const Graph> graph) : graph_(std::move(graph)), steps_(fuse(*graph_)) { place(); }
+
+Plan::~Plan() = default;
+
+void Plan::place() {
+  placement_.assign(graph_->values.size(), {});
+  auto set = [&](ValueId id, Placement::Kind k) { placement_[index(id)].kind = k; };
+  for (ValueId id : graph_->inputs) set(id, Placement::Kind::External);
+  for (const auto& c : graph_->constants) set(c.id, Placement::Kind::External);
+  for (const auto& v : graph_->variables) set(v.in, Placement::Kind::External);
+
+  // What a view shares memory with: itself for all others.
+  std::vector<ValueId> root(graph_->values.size());
+  for (std::size_t i = 0; i < root.size(); ++i) root[i] = static_cast<ValueId>(i);
+  std::vector<std::size_t> first(root.size()), last(root.size());
+  for (std::size_t s = 0; s < steps_.size(); ++s) {
+    const Step& step = steps_[s];
+    for (ValueId id : step.in) last[index(root[index(id)])] = s;
+    for (ValueId id : step.out) {
+      const bool view = step.kind == Step::Kind::View;
+      if (view) root[index(id)] = root[index(step.in[0])];
+      set(id, view ? Placement::Kind::View : Placement::Kind::Arena);
+      first[index(id)] = last[index(id)] = s;
+      if (view) last[index(root[index(id)])] = s;
+    }
+  }
+  auto escape = [&](ValueId id) {
+    if (Placement& p = placement_[index(root[index(id)])]; p.kind == Placement::Kind::Arena) p.kind = Placement::Kind::Output;
+  };
+  for (ValueId id : graph_->outputs) escape(id);
+  for (const auto& v : graph_->variables)
+    if (v.out >= 0) escape(v.out);
+
+  std::vector<Block> blocks;
+  for (std::size_t i = 0; i < placement_.size(); ++i)
+    if (placement_[i].kind == Placement::Kind::Arena)
+      blocks.push_back({static_cast<ValueId>(i), padded_bytes(graph_->values[i]), first[i], last[i], 0});
+  arena_bytes_ = pack(blocks);
+  for (const Block& b : blocks) placement_[index(b.id)].offset = b.offset;
+}
+
+std::unique_ptr<Plan::Frame> Plan::take_frame() const {
+  {
+    std::lock_guard lock(mutex_);
+    if (!frames_.empty()) {
+      auto frame = std::move(frames_.back());
+      frames_.pop_back();
+      return frame;
+    }
+  }
+  auto frame = std::make_unique<Frame>();
+  frame->arena = backend(DeviceType::CPU).allocate(std::max<std::size_t>(arena_bytes_, 1));
+  frame->array.resize(placement_.size());
+  for (std::size_t i = 0; i < placement_.size(); ++i) {
+    if (placement_[i].kind != Placement::Kind::Arena) continue;
+    const Aval& a = graph_->values[i];
+    frame->kept.push_back(make_ref<Array>(a, frame->arena, frame->arena->data() + placement_[i].offset, row_major(a.shape)));
+    frame->array[i] = frame->kept.back().get();
+  }
+  for (const auto& c : graph_->constants) frame->array[index(c.id)] = static_cast<Array*>(c.value.value());
+  return frame;
+}
+
+std::vector<Tensor> Plan::run(std::span<const Tensor> inputs, std::span<const Tensor> variables) const {
+  std::unique_ptr<Frame> frame = take_frame();
+  auto& array = frame->array;
+  for (std::size_t i = 0; i < graph_->inputs.size(); ++i) array[index(graph_->inputs[i])] = static_cast<Array*>(inputs[i].value());
+  for (std::size_t i = 0; i < graph_->variables.size(); ++i)
+    array[index(graph_->variables[i].in)] = static_cast<Array*>(variables[i].value());
+  auto hold = [&](ValueId id, Ref<Array> a) {
+    array[index(id)] = a.get();
+    frame->current.push_back(std::move(a));
+  };
+
+  SmallVector<const Array*, 8> in;
+  SmallVector<Array*, 8> out;
+  for (const Step& step : steps_) {
+    in.clear();
+    for (ValueId id : step.in) in.push_back(array[index(id)]);
+    if (step.kind == Step::Kind::View) {
+      const ValueId id = step.out[0];
+      hold(id, step.node->op->view(*step.node->op, step.node->attrs.get(), *in[0], graph_->values[index(id)]));
+      continue;
+    }
+    out.clear();
+    for (ValueId id : step.out) {
+      if (placement_[index(id)].kind == Placement::Kind::Output) hold(id, empty(graph_->values[index(id)]));
+      out.push_back(array[index(id)]);
+    }
+    if (step.kind == Step::Kind::Fused) backend(DeviceType::CPU).fused(step.program, in, out);
+    else step.node->op->kernel(*step.node->op, step.node->attrs.get(), in, out);
+  }
+
+  std::vector<Tensor> results;
+  auto give = [&](ValueId id) { results.push_back(to_tensor(Ref<Array>(array[index(id)]))); };
+  for (ValueId id : graph_->outputs) give(id);
+  for (const auto& v : graph_->variables)
+    if (v.out >= 0) give(v.out);
+  frame->current.clear();
+  std::lock_guard lock(mutex_);
+  frames_.push_back(std::move(frame));
+  return results;
+}
+
+}  // namespace evolute

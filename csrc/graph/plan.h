@@ -1,0 +1,64 @@
+// The plan of a graph: its steps, with every intermediate placed in one arena ahead of time.
+//
+// A step is a fused loop of elementwise nodes, a kernel, or a view. A run allocates its outputs and nothing else: arenas are
+// kept between runs.
+#pragma once
+
+#include <mutex>
+
+#include "core/fused.h"
+#include "graph/graph.h"
+
+namespace evolute {
+
+struct Step {
+  enum class Kind : std::uint8_t { Kernel, View, Fused };
+  Kind kind;
+  const Graph::Node* node;  // null for fused loops
+  FusedProgram program;     // of fused loops
+  std::vector<ValueId> in, out;
+};
+
+// Where a value lives during a run.
+struct Placement {
+  enum class Kind : std::uint8_t {
+    None,      // inside a fused loop only
+    External,  // input, variable or constant
+    View,      // of another value
+    Arena,
+    Output,    // a buffer of its own, because a result refers to it
+  };
+  Kind kind = Kind::None;
+  std::size_t offset = 0;  // in the arena
+};
+
+// Groups the nodes of a graph into steps, in an order in which they can run.
+std::vector<Step> fuse(const Graph& graph);
+
+class Plan {
+ public:
+  explicit Plan(std::shared_ptr<const Graph> graph);
+  ~Plan();
+
+  const Graph& graph() const { return *graph_; }
+  const std::vector<Step>& steps() const { return steps_; }
+  std::size_t arena_bytes() const { return arena_bytes_; }
+
+  // Runs on concrete inputs and the values of the graph's variables (`read_variables`). Gives the outputs, followed by the
+  // values to be written back (`write_variables`). Touches nothing else, so several threads may run one plan.
+  std::vector<Tensor> run(std::span<const Tensor> inputs, std::span<const Tensor> variables) const;
+
+ private:
+  struct Frame;
+  void place();
+  std::unique_ptr<Frame> take_frame() const;
+
+  std::shared_ptr<const Graph> graph_;
+  std::vector<Step> steps_;
+  std::vector<Placement> placement_;  // of each value
+  std::size_t arena_bytes_ = 0;
+  mutable std::mutex mutex_;
+  mutable std::vector<std::unique_ptr<Frame>> frames_;  // not in use
+};
+
+}  // namespace evolute
