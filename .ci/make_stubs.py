@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
-"""Generates python/evolute/_evolute.pyi from the extension module in this environment.
+"""Generates the type stubs of what only exists at run time, from the package in this environment.
 
-    .ci/make_stubs.py           writes the stub
-    .ci/make_stubs.py --check   exits 1, showing the difference, if the stub in the tree is not what would be written
+    .ci/make_stubs.py           writes the stubs
+    .ci/make_stubs.py --check   exits 1, showing the difference, if a stub in the tree is not what would be written
+
+They are python/evolute/_evolute.pyi for the extension module, and ops/_elementwise.pyi and ops/_functions.pyi for the
+modules that take their contents from its tables.
 
 Needs the package and its `dev` extra. It reads docstrings, whose first line gives what Python cannot tell:
 
-    "sum(axis: int | None = None) -> Tensor\\n\\nText."     function or method, `self` left out
+    "sum(axis: int | None = None) -> Tensor\\n\\nText."     function or method, `self` left out (where a function of
+                                                        the module serves as method: the first argument is `self`)
     "shape: tuple[int, ...]\\n\\nText."                     attribute; ", settable" after the type if it is
 
 The operators of types written against the C API have no docstrings of their own: SLOTS has their signatures.
@@ -28,12 +32,12 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "python" / "evolute"
 MODULE = "evolute._evolute"
-STUB = ROOT / "python" / "evolute" / "_evolute.pyi"
+WARNING = "# Written by .ci/make_stubs.py; do not edit.\n"
 
 #: Names that signatures use and the module does not have. Those that none uses are removed again.
 PRELUDE = """
-# Written by .ci/make_stubs.py from the docstrings of the extension module; do not edit.
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -92,6 +96,8 @@ def render_callable(name: str, member: object, doc: str | None, where: str) -> s
     if match is None:
         raise SystemExit(f"{where}.{name}: the docstring does not start with `{name}(...) -> ...`, but `{signature}`")
     arguments, result = match.groups()
+    if where != MODULE and getattr(sys.modules[MODULE], name, None) is getattr(member, "__func__", None) is not None:
+        arguments = arguments.partition(", ")[2]
     indent, decorator, receiver = 4, "", "self"
     if where == MODULE:
         indent, receiver = 0, ""
@@ -147,9 +153,10 @@ def render_type(cls: Any) -> str:
     return code + "".join(render_member(k, m, cls) for k, m in vars(cls).items() if k not in IGNORED)
 
 
-def render(module: types.ModuleType) -> str:
-    code = PRELUDE.lstrip()
-    for name, value in vars(module).items():
+def render_extension() -> str:
+    """Stub of the extension module."""
+    code = PRELUDE
+    for name, value in vars(sys.modules[MODULE]).items():
         if name.startswith("__"):
             continue
         if isinstance(value, type):
@@ -161,32 +168,67 @@ def render(module: types.ModuleType) -> str:
     return code
 
 
-def generate() -> str:
-    """The stub's text."""
+def render_all(names: list[str]) -> str:
+    return f"__all__ = {sorted(names)!r}\n"
+
+
+def render_elementwise() -> str:
+    """Stub of the class-style primitives of elementwise functions."""
+    primitives = importlib.import_module("evolute.ops._elementwise")
+    code = "from evolute._evolute import Tensor, TensorLike\nfrom evolute.ops._primitive import Primitive\n"
+    code += render_all(primitives.__all__)
+    for name in primitives.__all__:
+        cls = getattr(primitives, name)
+        signature, _ = split_doc(cls.__call__.__doc__)
+        arguments = signature.partition("(")[2].rpartition(")")[0]
+        summary = cls.__doc__.partition("\n")[0]
+        code += f"class {name}(Primitive):\n{quoted(summary, 4)}\n"
+        code += f"    def __call__(self, {arguments}, /) -> Tensor: ...\n"
+    return code
+
+
+def render_functions() -> str:
+    """Stub of the functions that are taken over from the extension module."""
+    names = importlib.import_module("evolute.ops._functions").__all__
+    return f"from {MODULE} import {', '.join(names)}\n" + render_all(names)
+
+
+def generate() -> dict[Path, str]:
+    """Text of each stub."""
+    importlib.import_module(MODULE)
+    stubs = {
+        PACKAGE / "_evolute.pyi": render_extension(),
+        PACKAGE / "ops" / "_elementwise.pyi": render_elementwise(),
+        PACKAGE / "ops" / "_functions.pyi": render_functions(),
+    }
     with tempfile.TemporaryDirectory() as folder:
-        stub = Path(folder, STUB.name)
-        stub.write_text(render(importlib.import_module(MODULE)), encoding="utf-8")
+        files = {path: Path(folder, path.name) for path in stubs}
+        for path, code in stubs.items():
+            files[path].write_text(WARNING + code, encoding="utf-8")
         config = ["--config", str(ROOT / "pyproject.toml"), "--quiet"]
         ruff = [sys.executable, "-m", "ruff"]
-        subprocess.run([*ruff, "check", *config, "--fix-only", "--select", "I,F401", str(stub)], check=True)
-        subprocess.run([*ruff, "format", *config, str(stub)], check=True)
-        return stub.read_text(encoding="utf-8")
+        subprocess.run([*ruff, "check", *config, "--fix-only", "--select", "I,F401,RUF022", folder], check=True)
+        subprocess.run([*ruff, "format", *config, folder], check=True)
+        return {path: file.read_text(encoding="utf-8") for path, file in files.items()}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="compare, write nothing")
     check = parser.parse_args().check
-    text = generate()
-    if not check:
-        STUB.write_text(text, encoding="utf-8")
-        return 0
-    old = STUB.read_text(encoding="utf-8") if STUB.exists() else ""
-    diff = list(difflib.unified_diff(old.splitlines(True), text.splitlines(True), "in the tree", "generated"))
-    sys.stdout.writelines(diff)
-    if diff:
-        print(f"{STUB.relative_to(ROOT)} is stale: run .ci/make_stubs.py", file=sys.stderr)
-    return 1 if diff else 0
+    stale = False
+    for path, text in generate().items():
+        if not check:
+            path.write_text(text, encoding="utf-8")
+            continue
+        old = path.read_text(encoding="utf-8") if path.exists() else ""
+        name = path.relative_to(ROOT).as_posix()
+        diff = list(difflib.unified_diff(old.splitlines(True), text.splitlines(True), name, "generated"))
+        sys.stdout.writelines(diff)
+        if diff:
+            print(f"{name} is stale: run .ci/make_stubs.py", file=sys.stderr)
+            stale = True
+    return 1 if stale else 0
 
 
 if __name__ == "__main__":

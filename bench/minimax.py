@@ -121,11 +121,19 @@ QUARTER, HALF = mp.pi / 4 * mpf("1.0005"), mp.pi / 2 * mpf("1.0005")  # the redu
 table("kSinF", "float", odd_excess(mp.sin), 2, 0, QUARTER**2, odd_weight(mp.sin))
 table("kCosF", "float", lambda s: (mp.cos(mp.sqrt(s)) - 1 + s / 2) / s**2, 2, 0, QUARTER**2, lambda s: s**2)
 table("kSinD", "double", odd_excess(mp.sin), 7, 0, HALF**2, odd_weight(mp.sin))
-table("kTanF", "float", odd_excess(mp.tan), 5, 0, QUARTER**2, odd_weight(mp.tan))
-table("kTanD", "double", odd_excess(mp.tan), 14, 0, QUARTER**2, odd_weight(mp.tan))
+
+
+def cotangent(s):
+    """(1 − r cot r)/r² of s = r²: smoother than the tangent, as its poles are at ±π and not ±π/2."""
+    r = mp.sqrt(s)
+    return (1 - r * mp.cot(r)) / s
+
+
+table("kCotF", "float", cotangent, 4, 0, QUARTER**2, lambda s: s / (1 - s * cotangent(s)))
+table("kCotD", "double", cotangent, 8, 0, QUARTER**2, lambda s: s / (1 - s * cotangent(s)))
 constants("kHalfPiF", "float", lambda: parts(mp.pi / 2, 24, 12, 24))
 constants("kPiD", "double", lambda: parts(mp.pi, 53, 53, 53))
-constants("kHalfPiD", "double", lambda: parts(mp.pi / 2, 53, 24, 53))
+constants("kHalfPiD", "double", lambda: parts(mp.pi / 2, 53, 29, 53))
 
 
 def words_of_inverse_pi():
@@ -142,20 +150,101 @@ def literal(v):
     digits, exponent = v.hex().split("p")
     return f"{digits.rstrip('0').rstrip('.')}p{exponent}"
 
+# ---- asin, acos, atan ------------------------------------------------------------------------------------------------
+
+table("kAsinF", "float", odd_excess(mp.asin), 4, 0, mpf("0.2501"), odd_weight(mp.asin))
+table("kAsinD", "double", odd_excess(mp.asin), 11, 0, mpf("0.2501"), odd_weight(mp.asin))
+table("kAtanF", "float", odd_excess(mp.atan), 8, 0, mpf("1.0001"), odd_weight(mp.atan))
+table("kAtanD", "double", odd_excess(mp.atan), 11, 0, mpf("0.2501"), odd_weight(mp.atan))
+constants("kQuarterPiF", "float", lambda: parts(mp.pi / 4, 22, 24))
+constants("kQuarterPiD", "double", lambda: parts(mp.pi / 4, 51, 53))
+
+
+# ---- erf, erfc -------------------------------------------------------------------------------------------------------
+
+
+def scaled_erfc(shift):
+    """erfc(a) exp(a²)/(1 − t) of t = (a − shift)/(a + shift): without the decay and the singularity at a = ∞."""
+
+    def f(t):
+        a = shift * (1 + t) / (1 - t)
+        return mp.exp(a * a) * mp.erfc(a) / (1 - t)
+
+    return f
+
+
+for suffix, dtype, degree, shift, furthest in ("F", "float", 9, 3, 10.4), ("D", "double", 22, 4, 27.6):
+    f, end = scaled_erfc(shift), (mpf(furthest) - shift) / (mpf(furthest) + shift)
+    table("kErfc" + suffix, dtype, f, degree, -1, end, lambda t, f=f: 1 / f(t))
+
+
+def erf_excess(s):
+    """erf(a)/a − 1 of s = a²."""
+    return mp.erf(mp.sqrt(s)) / mp.sqrt(s) - 1
+
+
+for suffix, dtype, degree in ("F", "float", 6), ("D", "double", 12):
+    table("kErf" + suffix, dtype, erf_excess, degree, 0, 1, lambda s: mp.sqrt(s) / mp.erf(mp.sqrt(s)))
+
+
+def near_exact(g: Function, x, dtype):
+    """A number in `dtype` near x at which g is very near one too (Gal, Computing elementary functions, 1986)."""
+    best, off = None, mpf(1)
+    for step in range(1000 if x else 1):
+        c = round_to(mp.floor(x * 2**20) / 2**20 + step * mpf(2) ** -21, dtype)
+        y = g(mpf(c))
+        if c == 0 or abs(round_to(y, dtype) / y - 1) < off:
+            best, off = c, abs(round_to(y, dtype) / y - 1) if c else 0
+    return best
+
+
+def pieces(name: str, dtype: str, g: Function, edges: list, degree: int):
+    """Polynomials of x − c between the edges, relative to g: one row of the c, then one of each power's coefficients."""
+
+    def make():
+        columns, worst = [], mpf(0)
+        for lo, hi in zip(edges, edges[1:]):
+            c = near_exact(g, (lo + hi) / 2 if lo else mpf(0), dtype)
+            shifted = lambda t, c=c: g(c + t)
+            first = [round_to(g(mpf(c)), dtype)]
+            p, error = fit(shifted, degree, lo - c, hi - c, lambda t, f=shifted: 1 / f(t), dtype, first)
+            columns.append([c, *p])
+            worst = max(worst, error)
+        return dtype, [row[k] for k in range(degree + 2) for row in columns], worst
+
+    TABLES[name] = make
+
+
+# Piece number round(x (4 − x/4)) or, of 32 for float, round(8 x).
+pieces("kErfTableD", "double", mp.erf, [mpf(0)] + [8 - 2 * mp.sqrt(mpf(15.5) - i) for i in range(16)], 11)
+pieces("kErfTableF", "float", mp.erf, [mpf(0)] + [(i + mpf(0.5)) / 8 for i in range(32)], 5)
+
 # ---- exp, log and what is made of them -------------------------------------------------------------------------------
 
 R = mp.log(2) / 2 * mpf("1.0005")  # exp reduces to [-R, R]; a margin for rounding
+M = mp.sqrt(0.5) - 1, mp.sqrt(2) - 1  # log to 1 + M
+TANH = {"F": mpf("0.9375"), "D": mpf("0.5625")}  # where tanh turns from a polynomial to exp
 
-for suffix, dtype, degrees in ("F", "float", (4, 2, 2, 8, 4, 5)), ("D", "double", (9, 5, 5, 20, 10, 10)):
+for suffix, dtype, degrees in ("F", "float", (4, 2, 2, 8, 6, 5, 2)), ("D", "double", (9, 5, 5, 20, 10, 10, 6)):
     d = iter(degrees)
     # (eʳ − 1 − r)/r², relative to eʳ − 1; of s = r²: (sinh r/r − 1)/r² and (cosh r − 1)/r².
     table("kExpm1" + suffix, dtype, lambda r: (mp.expm1(r) - r) / r**2, next(d), -R, R, lambda r: r**2 / mp.expm1(r))
     table("kSinh" + suffix, dtype, odd_excess(mp.sinh), next(d), 0, R**2, odd_weight(mp.sinh))
     table("kCosh" + suffix, dtype, lambda s: (mp.cosh(mp.sqrt(s)) - 1) / s, next(d), 0, R**2, lambda s: s)
     # (log(1 + f) − f)/f² relative to log(1 + f); of s = a²: (tanh a/a − 1)/a², (atanh a/a − 1)/a².
-    table("kLog1p" + suffix, dtype, lambda f: (mp.log1p(f) - f) / f**2, next(d), -0.25, 0.5, lambda f: f**2 / mp.log1p(f))
-    table("kTanh" + suffix, dtype, odd_excess(mp.tanh), next(d), 0, 0.5625**2, odd_weight(mp.tanh))
+    table("kLog1p" + suffix, dtype, lambda f: (mp.log1p(f) - f) / f**2, next(d), *M, lambda f: f**2 / mp.log1p(f))
+    table("kTanh" + suffix, dtype, odd_excess(mp.tanh), next(d), 0, TANH[suffix] ** 2, odd_weight(mp.tanh))
     table("kAtanh" + suffix, dtype, odd_excess(mp.atanh), next(d), 0, mpf("0.3334") ** 2, odd_weight(mp.atanh))
+    # The same without its first term, 1/3, on the interval of pow; relative to atanh.
+    table(
+        "kPow" + suffix,
+        dtype,
+        lambda s: (odd_excess(mp.atanh)(s) - mpf(1) / 3) / s,
+        next(d),
+        0,
+        (M[1] / (M[1] + 2)) ** 2,
+        lambda s: s**2,
+    )
 
 
 def main():

@@ -177,5 +177,7 @@ def test_derivative_of_cast():
 def test_mixed_precision_gradients_come_back_in_the_type_of_each_input():
     gx, gy = ev.grad(lambda x, y: ops.sum(x * y), (0, 1))(Tensor([1.0, 2.0]), Tensor([3.0, 4.0], F64))
     assert (gx.dtype, gy.dtype) == (F32, F64)
-    value, tangent = ev.jvp(lambda x, y: x * y, (Tensor([1.0]), Tensor([3.0], F64)), (Tensor([1.0]), Tensor([0.0], F64)))
+    value, tangent = ev.jvp(
+        lambda x, y: x * y, (Tensor([1.0]), Tensor([3.0], F64)), (Tensor([1.0]), Tensor([0.0], F64))
+    )
     assert value.dtype == tangent.dtype == F64

@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import math
 import pkgutil
 import re
 import subprocess
@@ -37,6 +38,17 @@ def test_exports_exist(name):
 def test_version_is_that_of_the_project():
     project = (Path(__file__).parent.parent / "pyproject.toml").read_text()
     assert ev.__version__ == re.search(r'^version = "(.*)"$', project, re.MULTILINE)[1]
+
+
+def test_example_of_the_readme():
+    text = (Path(__file__).parent.parent / "README.md").read_text()
+    code = re.search(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)[1]
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    x, y = 1.0, 2.0
+    hessian = [[-math.sin(x) * y**2, math.cos(x) * 2 * y], [math.cos(x) * 2 * y, 2 * math.sin(x)]]
+    numbers = [float(number) for number in re.findall(r"-?\d+\.?\d*", run.stdout)]
+    expected = [math.cos(x) * y**2, 2 * math.sin(x) * y] + 2 * sum(hessian, [])
+    np.testing.assert_allclose(numbers, expected, rtol=1e-7)
 
 
 def test_errors_are_of_the_documented_kinds():

@@ -50,7 +50,7 @@ SHAPES = [
 @pytest.mark.parametrize(("transpose_a", "transpose_b"), FLAGS)
 @pytest.mark.parametrize(("a", "b"), SHAPES, ids=str)
 def test_matmul(a, b, transpose_a, transpose_b):
-    """Up to the second derivative, which needs matmul's own derivatives; the flags as they stand and undone by views."""
+    """Up to the second derivative; operands that are transposed views, and dense ones."""
     x, y = random_arrays(0, a, b)
     x, y = flipped(x, transpose_a), flipped(y, transpose_b)
     for u, v in ((x, y), (x.copy(), y.copy())):
@@ -122,7 +122,12 @@ def test_matmul_lets_nan_and_infinity_through():
 
 @pytest.mark.parametrize(
     ("a", "b", "ta", "tb"),
-    [((2, 3), (2, 3), False, False), ((3,), (2,), False, False), ((2, 3), (3, 4), True, False), ((2, 3, 4), (3, 4, 5), False, False)],
+    [
+        ((2, 3), (2, 3), False, False),
+        ((3,), (2,), False, False),
+        ((2, 3), (3, 4), True, False),
+        ((2, 3, 4), (3, 4, 5), False, False),
+    ],
 )
 def test_matmul_errors(a, b, ta, tb):
     with pytest.raises(ev.ShapeError, match=r"matmul.*\("):
@@ -139,7 +144,17 @@ def test_matmul_of_scalars():
 
 @pytest.mark.parametrize(
     ("a", "b"),
-    [((), ()), ((), (2, 3)), ((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 2)), ((2, 3), (3, 4)), ((2, 3), (4, 3, 2)), ((3,), (4, 3, 2)), ((2, 1, 3), (2, 4, 3, 2))],
+    [
+        ((), ()),
+        ((), (2, 3)),
+        ((3,), (3,)),
+        ((2, 3), (3,)),
+        ((3,), (3, 2)),
+        ((2, 3), (3, 4)),
+        ((2, 3), (4, 3, 2)),
+        ((3,), (4, 3, 2)),
+        ((2, 1, 3), (2, 4, 3, 2)),
+    ],
     ids=str,
 )
 def test_dot(a, b):
@@ -221,12 +236,15 @@ def operands_of(equation, ellipsis=(2, 3), seed=6):
     return random_arrays(seed, *shapes)
 
 
-@pytest.mark.parametrize("equation", EQUATIONS)
-def test_einsum(equation):
-    arrays = operands_of(equation)
+def check_einsum(equation, *arrays):
     check_derivatives(
         lambda *xs: ops.einsum(equation, *xs), lambda *xs: np.einsum(equation, *xs), *arrays, order=2, rtol=1e-12
     )
+
+
+@pytest.mark.parametrize("equation", EQUATIONS)
+def test_einsum(equation):
+    check_einsum(equation, *operands_of(equation))
 
 
 @given(data=st.data())
@@ -247,13 +265,10 @@ def test_generated_einsum(data):
 
 
 def test_einsum_broadcasts_axes_of_length_one():
-    for equation, shapes in {"ij,jk->ik": [(2, 1), (3, 2)], "i,i->i": [(1,), (3,)], "...i,i": [(1, 2), (2,)]}.items():
-        arrays = random_arrays(8, *shapes)
-        check_derivatives(lambda *xs: ops.einsum(equation, *xs), lambda *xs: np.einsum(equation, *xs), *arrays)  # noqa: B023
-    x, y = random_arrays(9, (4, 1, 2, 3), (5, 3, 2))
-    check_derivatives(
-        lambda a, b: ops.einsum("...ij,...jk->...ik", a, b), lambda a, b: np.einsum("...ij,...jk->...ik", a, b), x, y
-    )
+    check_einsum("ij,jk->ik", *random_arrays(8, (2, 1), (3, 2)))
+    check_einsum("i,i->i", *random_arrays(8, (1,), (3,)))
+    check_einsum("...i,i", *random_arrays(8, (1, 2), (2,)))
+    check_einsum("...ij,...jk->...ik", *random_arrays(8, (4, 1, 2, 3), (5, 3, 2)))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int32, np.int64])

@@ -19,7 +19,7 @@ from evolute import Tensor, ops
 AXES = [None, (), 0, 1, -1, (0, 2), (-1, 0), (1,), (2, 1, 0)]
 
 
-# ---- references, also for complex arguments ---------------------------------------------------------------------------
+# ---- references, also for complex arguments -------------------------------------------------------------------------
 
 
 def absolute(x):
@@ -104,7 +104,9 @@ def test_values(name, dtype, data, shape, keepdims, flip):
     got = getattr(ops, name)(Tensor(x), axis, keepdims).asnumpy()
     if dtype is np.float64:
         assert got.dtype == want.dtype
-    np.testing.assert_allclose(got, want.astype(got.dtype), rtol=1e-15 if dtype is np.float64 else 1e-6)
+    rtol = 1e-15 if dtype is np.float64 else 1e-6
+    # A logarithm near 0 is the difference of larger numbers.
+    np.testing.assert_allclose(got, want.astype(got.dtype), rtol, 2 * rtol if name == "logsumexp" else 0)
     assert got.shape == want.shape
 
 
@@ -265,7 +267,9 @@ def test_adjoint(name, data, shape, keepdims):
     axis = data.draw(any_axes(len(shape)))
     reduced = range(len(shape)) if axis is None else np.atleast_1d(np.array(axis, int)) % max(len(shape), 1)
     assume(name not in ("max", "min", "mean", "logsumexp") or all(shape[i] for i in reduced))
-    check_adjoint(lambda t: getattr(ops, name)(t, axis=axis, keepdims=keepdims), spread(shape) * (2 / max(math.prod(shape), 1)))
+    check_adjoint(
+        lambda t: getattr(ops, name)(t, axis=axis, keepdims=keepdims), spread(shape) * (2 / max(math.prod(shape), 1))
+    )
 
 
 @given(data=st.data(), shape=hnp.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=4))
@@ -311,11 +315,15 @@ def test_norm_with_zero_elements():
 
 
 def test_logsumexp_of_large_values():
-    x = np.array([[1000.0, 1000.5], [-1000.0, -1001.0], [0.0, 800.0], [-np.inf, 3.0], [-np.inf, -np.inf], [np.inf, 1.0]])
+    x = np.array(
+        [[1000.0, 1000.5], [-1000.0, -1001.0], [0.0, 800.0], [-np.inf, 3.0], [-np.inf, -np.inf], [np.inf, 1.0]]
+    )
     np.testing.assert_allclose(ops.logsumexp(as_double(x), 1).asnumpy(), scipy.special.logsumexp(x, 1), rtol=1e-15)
     finite = x[:4]
     want = scipy.special.softmax(finite, 1)
-    np.testing.assert_allclose(ev.grad(lambda t: ops.sum(ops.logsumexp(t, 1)))(as_double(finite)).asnumpy(), want, rtol=1e-14)
+    np.testing.assert_allclose(
+        ev.grad(lambda t: ops.sum(ops.logsumexp(t, 1)))(as_double(finite)).asnumpy(), want, rtol=1e-14
+    )
     np.testing.assert_allclose(ops.softmax(as_double(finite)).asnumpy(), want, rtol=1e-14)
     np.testing.assert_allclose(
         ops.log_softmax(as_double(finite)).asnumpy(), scipy.special.log_softmax(finite, 1), rtol=1e-15
@@ -324,7 +332,7 @@ def test_logsumexp_of_large_values():
     variance = (p * (x - (p * x).sum(1, keepdims=True)) ** 2).sum(1)
     for modes in all_modes(2):
         got = nest(lambda t: ops.sum(ops.logsumexp(t * as_double(x), 1)), modes)(as_double(1.0)).item()
-        assert got == pytest.approx(variance.sum(), rel=1e-12)
+        assert got == pytest.approx(variance.sum(), rel=1e-8)  # a difference of squares of 1000
 
 
 def test_nothing_to_reduce():

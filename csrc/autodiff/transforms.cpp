@@ -20,7 +20,7 @@ void require_like(const Tensor& t, const Aval& a, const char* what, const char* 
     throw DTypeError(cat(what, ": ", role, " has dtype ", name_of(t.dtype()), ", but must have ", name_of(a.dtype)));
 }
 
-ReverseRun::ReverseRun() : tape_(make_ref<Tape>()), scope_(std::in_place, *tape_) {}
+ReverseRun::ReverseRun(const char* what) : what_(what), tape_(make_ref<Tape>()), scope_(std::in_place, *tape_) {}
 
 ReverseRun::~ReverseRun() {
   close();
@@ -28,7 +28,7 @@ ReverseRun::~ReverseRun() {
 }
 
 Tensor ReverseRun::trace(const Tensor& x) {
-  require_differentiable(x, "grad");
+  require_differentiable(x, what_);
   inputs_.push_back(tape_->trace(settle(x)));
   return inputs_.back();
 }
@@ -49,7 +49,7 @@ TensorList ReverseRun::pull(std::span<const Tensor> outputs, std::span<const Ten
 }
 
 VjpResult vjp(const Function& f, const TensorList& inputs) {
-  auto run = std::make_shared<ReverseRun>();
+  auto run = std::make_shared<ReverseRun>("vjp");
   TensorList traced;
   for (const Tensor& x : inputs) traced.push_back(run->trace(x));
   TensorList outputs = f(traced);
@@ -93,7 +93,7 @@ std::pair<TensorList, TensorList> jvp(const Function& f, const TensorList& input
 
 Gradients gradients(const Function& f, const TensorList& inputs, const std::vector<int>& wanted,
                     const std::vector<Ref<Variable>>& variables, const TensorList& cotangents) {
-  ReverseRun run;
+  ReverseRun run("grad");
   TensorList args = inputs;
   for (int i : wanted) {
     if (i < 0 || i >= static_cast<int>(inputs.size()))

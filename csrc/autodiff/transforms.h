@@ -11,7 +11,7 @@ namespace evolute {
 // Opens a tape, shadows variables while the function runs, and pulls cotangents back afterwards.
 class ReverseRun {
  public:
-  ReverseRun();
+  explicit ReverseRun(const char* what);  // the transform's name, for messages; outlives the run
   ~ReverseRun();
   ReverseRun(const ReverseRun&) = delete;
   ReverseRun& operator=(const ReverseRun&) = delete;
@@ -28,6 +28,7 @@ class ReverseRun {
   std::vector<Tensor> pull(std::span<const Tensor> outputs, std::span<const Tensor> cotangents, bool consume);
 
  private:
+  const char* what_;
   Ref<Tape> tape_;
   std::optional<LevelScope> scope_;
   std::vector<Tensor> inputs_;

@@ -58,7 +58,9 @@ class RecorderBase : public Level {
   // What a variable holds when the recorded function begins.
   virtual Tensor read(Variable& v) = 0;
   // Notes that the recorded function itself made this concrete value, so that it may replace it in place.
-  void adopt(const Tensor& made) { made_.push_back(made); }
+  void adopt(const Tensor& made) {
+    if (!made.value()->level()) made_.push_back(made);
+  }
   bool adopted(const Tensor& t) const {
     return std::any_of(made_.begin(), made_.end(), [&](const Tensor& m) { return m.is_same(t); });
   }

@@ -1,6 +1,8 @@
 #include "graph/plan.h"
 
 #include <algorithm>
+#include <map>
+#include <set>
 
 namespace evolute {
 
@@ -14,13 +16,60 @@ std::size_t padded_bytes(const Aval& a) {
   return (std::max<std::size_t>(bytes, 1) + kAlignment - 1) / kAlignment * kAlignment;
 }
 
-// Places blocks with lifetimes [first, last] in one arena, each at the lowest offset where nothing alive is in its way;
-// larger blocks first.
 struct Block {
   ValueId id;
   std::size_t bytes, first, last, offset;
 };
+
+// Places blocks in the order in which their lifetimes begin, each in the tightest gap: n log n, for programs so long that
+// `pack` would take n² steps.
+std::size_t pack_in_order(std::vector<Block>& blocks) {
+  std::stable_sort(blocks.begin(), blocks.end(), [](const Block& a, const Block& b) { return a.first < b.first; });
+  std::map<std::size_t, std::size_t> gaps;                    // offset → bytes
+  std::set<std::pair<std::size_t, std::size_t>> gaps_by_size;  // bytes, offset
+  const auto add_gap = [&](std::size_t offset, std::size_t bytes) {
+    gaps[offset] = bytes;
+    gaps_by_size.insert({bytes, offset});
+  };
+  const auto remove_gap = [&](std::size_t offset) {
+    const std::size_t bytes = gaps.at(offset);
+    gaps.erase(offset);
+    gaps_by_size.erase({bytes, offset});
+    return bytes;
+  };
+  std::set<std::pair<std::size_t, std::size_t>> alive;  // last step, index of the block
+  std::size_t total = 0;
+  for (std::size_t i = 0; i < blocks.size(); ++i) {
+    Block& b = blocks[i];
+    for (; !alive.empty() && alive.begin()->first < b.first; alive.erase(alive.begin())) {
+      const Block& ended = blocks[alive.begin()->second];
+      std::size_t offset = ended.offset, bytes = ended.bytes;
+      if (const auto next = gaps.find(offset + bytes); next != gaps.end()) bytes += remove_gap(next->first);
+      if (const auto next = gaps.lower_bound(offset); next != gaps.begin())
+        if (const auto before = std::prev(next); before->first + before->second == offset) {
+          offset = before->first;
+          bytes += remove_gap(offset);
+        }
+      add_gap(offset, bytes);
+    }
+    if (const auto fit = gaps_by_size.lower_bound({b.bytes, 0}); fit != gaps_by_size.end()) {
+      b.offset = fit->second;
+      const std::size_t room = remove_gap(b.offset);
+      if (room > b.bytes) add_gap(b.offset + b.bytes, room - b.bytes);
+    } else {
+      b.offset = total;
+      total += b.bytes;
+    }
+    alive.insert({b.last, i});
+  }
+  return total;
+}
+
+// Places blocks with lifetimes [first, last] in one arena, each at the lowest offset where nothing alive is in its way;
+// larger blocks first.
 std::size_t pack(std::vector<Block>& blocks) {
+  constexpr std::size_t kMany = 5000;
+  if (blocks.size() > kMany) return pack_in_order(blocks);
   std::stable_sort(blocks.begin(), blocks.end(), [](const Block& a, const Block& b) { return a.bytes > b.bytes; });
   std::size_t total = 0;
   std::vector<const Block*> placed;  // by offset

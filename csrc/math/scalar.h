@@ -173,12 +173,21 @@ template <class V>
 V rsqrt(V x) {
   return 1 / sqrt(x);
 }
+// 1 − x²; nothing cancels near ±1.
+template <class V>
+constexpr V one_minus_square(V x) {
+  return (1 - x) * (1 + x);
+}
+// x^(y − k) for a small integer k.
+template <class V>
+constexpr V pow_less(V x, V y, int k) {
+  return pow(x, y - k);
+}
 // 1/cosh² through e = exp(−2|x|), which neither cancels nor overflows.
 template <class V>
 V sech2(V x) {
   const V e = exp(-2 * abs(x));
-  const V s = 1 / (1 + e);
-  return 4 * e * s * s;
+  return 4 * e / (1 + e * (2 + e));
 }
 template <class V>
 V sigmoid(V x) {

@@ -198,18 +198,18 @@ class Compiled {
   // Tells the Python layer that a recording is going on, for a scope.
   class Announcement {
    public:
-    explicit Announcement(const py::function& on_record) : on_record_(on_record) { on_record_(true); }
+    explicit Announcement(const py::function& on_record) : on_record_(on_record) { on_record_(true, py::list()); }
     ~Announcement() {
       if (done_) return;
       py::error_scope keep;  // what ended the recording goes on
       try {
-        on_record_(false);
+        on_record_(false, py::list());
       } catch (py::error_already_set&) {
       }
     }
-    py::list finish() {
+    py::list finish(const std::vector<py::object>& static_arguments) {
       done_ = true;
-      return on_record_(false);
+      return on_record_(false, py::cast(static_arguments));
     }
 
    private:
@@ -238,7 +238,7 @@ class Compiled {
     });
     entry.plan = std::make_shared<Plan>(optimize(recording.finish(outputs)));
     std::vector<Guard> guards;
-    for (py::handle g : announcement.finish()) guards.push_back(Guard::from(g.cast<py::tuple>()));
+    for (py::handle g : announcement.finish(signature.held)) guards.push_back(Guard::from(g.cast<py::tuple>()));
     std::swap(guards_, guards);
     epoch_ = mutation_epoch;
     return entry;
@@ -299,10 +299,10 @@ void define_compiled(py::module_& m) {
   py::class_<Compiled>(m, "Compiled", "A function recorded once per signature and replayed without the interpreter.",
                        py::custom_type_setup(set_up_collection))
       .def(py::init<py::function, py::function, py::function>(), arg("fn"), arg("on_record"), arg("on_fallback"),
-           "__init__(fn: Callable[..., Any], on_record: Callable[[bool], list[tuple[Any, Any, Any]]], on_fallback: "
+           "__init__(fn: Callable[..., Any], on_record: Callable[[bool, list[Any]], list[tuple[Any, Any, Any]]], on_fallback: "
            "Callable[[BaseException, tuple[Any, ...], dict[str, Any]], Any]) -> None\n\n"
-           "on_record(True) is called before fn is recorded and on_record(False) after it; the latter returns what the "
-           "recording depends on: (closure cell, None, content), (dict or list, key, item) or (dict or list, None, length).\n"
+           "on_record(True, []) is called before fn is recorded and on_record(False, static arguments) after it; the latter "
+           "returns what the recording depends on: (closure cell, None, content), (dict or list, key, item) or (dict or list, None, length).\n"
            "on_fallback(error, args, kwargs) runs a function that cannot be recorded.")
       .def("__call__", &Compiled::call, "__call__(*args: Any, **kwargs: Any) -> Any")
       .def("clear", &Compiled::clear, "clear() -> None\n\nForgets all recorded graphs.")

@@ -36,6 +36,13 @@ std::function<void()> dropping(py::object o) {
 
 Tensor from_numpy(const py::array& a, bool copy) {
   const auto dtype = from_numpy_dtype(a.dtype());
+  if (!dtype && a.dtype().byteorder() == '>') {
+    const py::object native = a.dtype().attr("newbyteorder")("=");
+    if (!copy)
+      throw DTypeError(cat("from_numpy: cannot share the memory of an array of the other byte order (",
+                           std::string(py::str(a.dtype())), "); use Tensor(array), which copies"));
+    if (from_numpy_dtype(native)) return from_numpy(py::array(a.attr("astype")(native)), false);
+  }
   if (!dtype)
     throw DTypeError(cat("Tensor: NumPy dtype ", std::string(py::str(a.dtype())),
                          " is not supported; use bool, int32, int64, float32 or float64 (a.astype(...))"));

@@ -9,6 +9,7 @@ namespace evolute::python {
 namespace {
 
 constexpr const char *kPlain = "dltensor", *kPlainUsed = "used_dltensor";
+constexpr std::uint64_t kReadOnly = 1, kIsCopied = 2;
 constexpr const char *kVersioned = "dltensor_versioned", *kVersionedUsed = "used_dltensor_versioned";
 
 DLDataType dl_type(DType t) {
@@ -36,9 +37,9 @@ struct Export {
 };
 
 template <class Managed>
-Managed* make_export(const Tensor& t) {
+Managed* make_export(Ref<Array> array) {
   auto* e = new Export<Managed>{};
-  e->array = Ref<Array>(const_cast<Array*>(&t.array()));
+  e->array = std::move(array);
   e->shape = e->array->shape();
   e->strides = e->array->strides();
   e->managed.tensor = {e->array->bytes(), {1, 0}, e->shape.size(), dl_type(e->array->dtype()),
@@ -81,11 +82,17 @@ Tensor import_from(Managed* m) {
 
 }  // namespace
 
-py::capsule to_dlpack(const Tensor& t, bool versioned) {
-  if (!versioned) return capsule_of(make_export<DLManagedTensor>(t), kPlain);
-  auto* m = make_export<DLManagedTensorVersioned>(t);
+py::capsule to_dlpack(const Tensor& t, bool versioned, bool copy) {
+  Ref<Array> array(const_cast<Array*>(&t.array()));
+  if (copy) {
+    Ref<Array> own = empty(array->aval());
+    backend(DeviceType::CPU).copy(*array, *own);
+    array = std::move(own);
+  }
+  if (!versioned) return capsule_of(make_export<DLManagedTensor>(std::move(array)), kPlain);
+  auto* m = make_export<DLManagedTensorVersioned>(std::move(array));
   m->version = {1, 0};
-  m->flags = 1;
+  m->flags = copy ? kIsCopied : kReadOnly;
   return capsule_of(m, kVersioned);
 }
 

@@ -41,7 +41,8 @@ struct DLManagedTensorVersioned {
   DLTensor tensor;
 };
 
-py::capsule to_dlpack(const Tensor& t, bool versioned);
+// `copy`: the consumer gets memory of its own, which it may write to.
+py::capsule to_dlpack(const Tensor& t, bool versioned, bool copy);
 Tensor from_dlpack(py::object source);
 
 }  // namespace evolute::python

@@ -95,7 +95,11 @@ std::vector<Part> parse(const Tensor& x, PyObject* key) {
 
 Tensor get_item(const Tensor& x, PyObject* key) {
   // The common case first: one integer.
-  if (PyLong_CheckExact(key)) return index(x, PyLong_AsLongLong(key), 0);
+  if (PyLong_CheckExact(key)) {
+    const Py_ssize_t i = PyNumber_AsSsize_t(key, PyExc_IndexError);
+    if (i == -1 && PyErr_Occurred()) throw py::error_already_set();
+    return index(x, i, 0);
+  }
 
   std::vector<Part> parts = parse(x, key);
   bool advanced = false;
@@ -158,6 +162,12 @@ Tensor set_item(const Tensor& x, PyObject* key, const Tensor& value, bool add) {
   const Tensor positions =
       get_item(reshape(arange(0, static_cast<double>(x.size()), 1, DType::Int64), x.shape()), key);
   const Tensor v = value.dtype() == x.dtype() ? value : cast(value, x.dtype());
+  try {
+    if (broadcast_shapes(v.shape(), positions.shape(), "") != positions.shape()) throw ShapeError("");
+  } catch (const ShapeError&) {
+    throw ShapeError(cat("setting elements: a value of shape ", v.shape(), " does not broadcast to the indexed elements, of shape ",
+                         positions.shape()));
+  }
   const Tensor updates = reshape(broadcast_to(v, positions.shape()), {positions.size()});
   const Tensor flat = reshape(x, {x.size()});
   const Tensor idx[] = {reshape(positions, {positions.size()})};

@@ -96,12 +96,21 @@ void define_exports(Methods& def) {
   def.method_returning(
       "__dlpack__", "*, stream: Any = None, max_version: tuple[int, int] | None = None, dl_device: Any = None, copy: bool | None = None",
       "Any", "The tensor as a DLPack capsule that shares its memory.",
-      [](const Tensor& t, const py::object&, const std::optional<std::pair<int, int>>& version, const py::object&,
-         const std::optional<bool>&) { return to_dlpack(t, version && version->first >= 1); },
+      [](const Tensor& t, const py::object&, const std::optional<std::pair<int, int>>& version,
+         const std::optional<std::pair<int, int>>& device, const std::optional<bool>& copy) {
+        if (device && *device != std::pair(1, 0))
+          throw py::buffer_error("__dlpack__: this tensor is in host memory, DLPack device (1, 0), and cannot be exported to another");
+        return to_dlpack(t, version && version->first >= 1, copy.value_or(false));
+      },
       py::kw_only(), arg("stream") = py::none(), arg("max_version") = py::none(), arg("dl_device") = py::none(),
       arg("copy") = py::none());
   def.method_returning("__dlpack_device__", "", "tuple[int, int]", "DLPack device type and index.",
                        [](const Tensor&) { return py::make_tuple(1, 0); });
+  def.method_returning("__format__", "spec: str", "str", "The text of the tensor; a single element takes the formats of its number.",
+                       [](const py::object& self, const py::str& spec) {
+                         if (py::len(spec) == 0) return py::str(self);
+                         return py::str(py::module_::import("builtins").attr("format")(self.attr("item")(), spec));
+                       }, arg("spec"));
   def.method_returning("__reduce__", "", "Any", "Support for pickle and copy.", [](const py::object& self) {
     return py::make_tuple(py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(tensor_type)),
                           py::make_tuple(py::array(to_numpy(value_of(self.ptr())).attr("copy")())));

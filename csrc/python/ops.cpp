@@ -20,35 +20,39 @@ const ElementwiseFunction& row_of(PyObject* self) {
   return *static_cast<const ElementwiseFunction*>(PyCapsule_GetPointer(self, nullptr));
 }
 
+Tensor operand_of(std::string_view what, PyObject* o) {
+  if (is_tensor(o)) return value_of(o);
+  if (!is_convertible(o) && !PyList_Check(o) && !PyTuple_Check(o) && !py::hasattr(o, "__array__"))
+    throw DTypeError(cat(what, ": needs tensors, arrays, lists or numbers, got ", Py_TYPE(o)->tp_name));
+  return tensor_from(o);
+}
+
+bool is_number(PyObject* o) { return !is_tensor(o) && (PyFloat_Check(o) || PyLong_Check(o)); }
+
+// Two operands; a Python number beside something else is weak.
+std::pair<Tensor, Tensor> operands(std::string_view what, PyObject* a, PyObject* b) {
+  Tensor x, y;
+  if (!is_number(a)) x = operand_of(what, a);
+  if (!x.defined() || !weak_scalar(b, x.dtype(), y)) y = operand_of(what, b);
+  if (!x.defined()) weak_scalar(a, y.dtype(), x);
+  return {std::move(x), std::move(y)};
+}
+
 PyObject* call_unary(PyObject* self, PyObject* const* args, Py_ssize_t n) {
   const ElementwiseFunction& f = row_of(self);
   if (n != 1) return PyErr_Format(PyExc_TypeError, "%s() takes 1 argument, got %zd", f.name.data(), n);
-  try {
-    return wrap(call_elementwise(f, is_tensor(args[0]) ? value_of(args[0]) : tensor_from(args[0])));
-  } catch (...) {
-    set_python_error();
-    return nullptr;
-  }
+  return guarded([&] { return wrap(call_elementwise(f, operand_of(f.name, args[0]))); });
 }
 
 PyObject* call_binary(PyObject* self, PyObject* const* args, Py_ssize_t n) {
   const ElementwiseFunction& f = row_of(self);
   if (n != 2) return PyErr_Format(PyExc_TypeError, "%s() takes 2 arguments, got %zd", f.name.data(), n);
-  try {
-    // A Python number beside a tensor is weak.
-    Tensor x, y;
-    const bool weak0 = !is_tensor(args[0]) && (PyFloat_Check(args[0]) || PyLong_Check(args[0]));
-    if (!weak0) x = tensor_from(args[0]);
-    if (!x.defined() || !weak_scalar(args[1], x.dtype(), y)) y = tensor_from(args[1]);
-    if (weak0) weak_scalar(args[0], y.dtype(), x);
-    if (f.op->kernel_id == kPow && !weak0 && !is_tensor(args[1]) && PyNumber_Check(args[1]) && y.ndim() == 0 &&
-        !PyBool_Check(args[1]) && (PyFloat_Check(args[1]) || PyLong_Check(args[1])))
+  return guarded([&] {
+    const auto [x, y] = operands(f.name, args[0], args[1]);
+    if (f.op->kernel_id == kPow && !is_number(args[0]) && is_number(args[1]) && !PyBool_Check(args[1]))
       return wrap(pow_constant(x, y.item(), PyFloat_Check(args[1]) ? DType::Float64 : DType::Int64));
     return wrap(call_elementwise(f, x, y));
-  } catch (...) {
-    set_python_error();
-    return nullptr;
-  }
+  });
 }
 
 void define_elementwise(py::module_& m) {
@@ -115,7 +119,6 @@ Tensor squeezed_norm(const Tensor& x, const py::object& ord, const py::object& a
   }
   return norm(x, p, axes_from(axis), keepdims);
 }
-
 
 }  // namespace
 
@@ -281,11 +284,7 @@ void define_ops(py::module_& m) {
   // Selection and conversion.
   def.function("where", "cond: TensorLike, x: TensorLike, y: TensorLike", "cond ? x : y, elementwise.",
                [](const T& c, const O& x, const O& y) {
-                 Tensor a, b;
-                 const bool xt = is_tensor(x.ptr()) || !(PyFloat_Check(x.ptr()) || PyLong_Check(x.ptr()));
-                 if (xt) a = x.cast<T>();
-                 if (!xt || !weak_scalar(y.ptr(), a.dtype(), b)) b = y.cast<T>();
-                 if (!xt) weak_scalar(x.ptr(), b.dtype(), a);
+                 const auto [a, b] = operands("where", x.ptr(), y.ptr());
                  return where(c, a, b);
                },
                arg("cond"), arg("x"), arg("y"));

@@ -53,6 +53,20 @@ Tensor set_item(const Tensor& x, PyObject* key, const Tensor& value, bool add);
 // Turns the C++ exception being handled into a Python one; for slots, which pybind11 does not guard.
 void set_python_error() noexcept;
 
+// Runs a slot's body; C++ exceptions become Python ones.
+template <class F>
+auto guarded(F&& f) noexcept -> decltype(f()) {
+  try {
+    return f();
+  } catch (...) {
+    set_python_error();
+    if constexpr (std::is_pointer_v<decltype(f())>)
+      return nullptr;
+    else
+      return -1;
+  }
+}
+
 }  // namespace evolute::python
 
 namespace pybind11::detail {

@@ -16,18 +16,6 @@ namespace {
 PyObject* format_str = nullptr;
 PyObject* format_repr = nullptr;
 
-// Runs a slot's body; C++ exceptions become Python ones.
-template <class F>
-auto guarded(F&& f) noexcept -> decltype(f()) {
-  try {
-    return f();
-  } catch (...) {
-    set_python_error();
-    if constexpr (std::is_pointer_v<decltype(f())>) return nullptr;
-    else return -1;
-  }
-}
-
 // ---- life ---------------------------------------------------------------------------------------------------------
 
 PyObject* new_tensor(PyTypeObject* type, Tensor t) {
@@ -84,7 +72,7 @@ bool operand(PyObject* o, const Tensor& like, Tensor& out) {
     return true;
   }
   if (weak_scalar(o, like.dtype(), out)) return true;
-  if (!is_convertible(o) && !PyList_Check(o)) return false;
+  if (!is_convertible(o) && !PyList_Check(o) && !PyTuple_Check(o)) return false;
   out = tensor_from(o);
   return true;
 }
@@ -114,9 +102,21 @@ EV_BINARY_SLOT(tensor_mul, mul(x, y))
 EV_BINARY_SLOT(tensor_div, div(x, y))
 EV_BINARY_SLOT(tensor_floordiv, floor_div(x, y))
 EV_BINARY_SLOT(tensor_mod, mod(x, y))
-EV_BINARY_SLOT(tensor_and, logical_and(x, y))
-EV_BINARY_SLOT(tensor_or, logical_or(x, y))
-EV_BINARY_SLOT(tensor_xor, logical_xor(x, y))
+#undef EV_BINARY_SLOT
+
+// &, | and ^ are for masks; what they mean for integers elsewhere, bitwise operations, is not offered.
+template <class F>
+PyObject* mask_slot(PyObject* a, PyObject* b, const char* name, F f) {
+  return binary_slot(a, b, [&](const Tensor& x, const Tensor& y) {
+    if (x.dtype() != DType::Bool || y.dtype() != DType::Bool)
+      throw DTypeError(cat(name, ": needs Bool tensors, got ", x.aval(), " and ", y.aval(),
+                           "; use ops.logical_and, ops.logical_or or ops.logical_xor for truth values of numbers"));
+    return f(x, y);
+  });
+}
+PyObject* tensor_and(PyObject* a, PyObject* b) { return mask_slot(a, b, "&", [](const Tensor& x, const Tensor& y) { return logical_and(x, y); }); }
+PyObject* tensor_or(PyObject* a, PyObject* b) { return mask_slot(a, b, "|", [](const Tensor& x, const Tensor& y) { return logical_or(x, y); }); }
+PyObject* tensor_xor(PyObject* a, PyObject* b) { return mask_slot(a, b, "^", [](const Tensor& x, const Tensor& y) { return logical_xor(x, y); }); }
 
 PyObject* tensor_matmul(PyObject* a, PyObject* b) {
   return binary_slot(a, b, [](const Tensor& x, const Tensor& y) { return matmul(x, y); });
@@ -258,8 +258,11 @@ int tensor_getbuffer(PyObject* o, Py_buffer* view, int flags) {
   const int status = guarded([&]() -> int {
     const Array& a = value_of(o).array();
     if (flags & PyBUF_WRITABLE) throw ValueError("tensors are immutable: their buffer is read-only");
-    if (!a.contiguous() && (flags & PyBUF_STRIDES) != PyBUF_STRIDES)
+    const bool rows = flags & (PyBUF_C_CONTIGUOUS & ~PyBUF_STRIDES) || (flags & PyBUF_STRIDES) != PyBUF_STRIDES;
+    if (!a.contiguous() && (rows || flags & ((PyBUF_F_CONTIGUOUS | PyBUF_ANY_CONTIGUOUS) & ~PyBUF_STRIDES)))
       throw ValueError("this tensor's elements are not contiguous; the consumer must accept strides");
+    if (a.ndim() > 1 && flags & (PyBUF_F_CONTIGUOUS & ~PyBUF_STRIDES))
+      throw ValueError("this tensor's elements are in row-major order, not column by column");
     auto* held = new BufferView{Ref<Value>(const_cast<Array*>(&a)), {}, {}};
     static const char* const formats[] = {"?", "i", "l", "f", "d"};
     const auto item = static_cast<Py_ssize_t>(size_of(a.dtype()));
@@ -270,7 +273,7 @@ int tensor_getbuffer(PyObject* o, Py_buffer* view, int flags) {
     view->readonly = 1;
     view->itemsize = item;
     view->format = flags & PyBUF_FORMAT ? const_cast<char*>(formats[static_cast<int>(a.dtype())]) : nullptr;
-    view->ndim = a.ndim();
+    view->ndim = flags & PyBUF_ND ? a.ndim() : 1;  // without a shape: plain bytes
     view->shape = flags & PyBUF_ND ? held->shape : nullptr;
     view->strides = (flags & PyBUF_STRIDES) == PyBUF_STRIDES ? held->strides : nullptr;
     view->suboffsets = nullptr;

@@ -97,7 +97,7 @@ class PythonRun {
   // No `positions`: all arguments, as far as they are numbers.
   PythonRun(const py::function& fn, const py::tuple& args, const py::dict& kwargs,
             const std::optional<std::vector<int>>& positions, const py::tuple& variables, bool has_aux, std::string what)
-      : what_(std::move(what)), args_(args) {
+      : what_(std::move(what)), run_(what_.c_str()), args_(args) {
     py::list traced(args);
     const int n = static_cast<int>(args.size());
     for (int i = 0; i < (positions ? static_cast<int>(positions->size()) : n); ++i) {
@@ -145,8 +145,8 @@ class PythonRun {
   }
 
  private:
-  ReverseRun run_;
   const std::string what_;
+  ReverseRun run_;
   py::tuple args_;
   std::vector<int> positions_;
   std::size_t n_variables_ = 0;

@@ -1,4 +1,4 @@
-"""Automatic differentiation for scientific computing: derivatives of every order, in every mode, compiled.
+"""Automatic differentiation for scientific computing: derivatives of every order, in reverse and forward mode.
 
 The interface is MindSpore's gradient API, with `evolute` in place of `mindspore`; the usual names of scientific users
 are beside it.

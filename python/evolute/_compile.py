@@ -90,7 +90,7 @@ class Compiled:
         """Return the recorded graphs as text, one line per operation."""
         return self._core.describe()
 
-    def _on_record(self, begin: bool) -> list[_guards.Guard]:
+    def _on_record(self, begin: bool, arguments: list[Any]) -> list[_guards.Guard]:
         if begin:
             _thread.recording.append((self, set()))
             return []
@@ -99,7 +99,7 @@ class Compiled:
             _watchers.setdefault(cell, weakref.WeakSet()).add(self)
         # Taken now and not before, so that what the function itself has just changed does not count.
         earlier = _guards.refreshed(self._guards) if self._core.recorded else {}
-        self._guards = earlier | _guards.collect((self._source, *cells))
+        self._guards = earlier | _guards.collect(self._source, arguments, cells)
         return list(self._guards.values())
 
     def _on_fallback(self, error: BaseException, args: Any, kwargs: Any) -> Any:
@@ -173,6 +173,8 @@ def jit(fn: Callable[P, R]) -> Callable[P, R]:
     >>> f(ev.Tensor([1.0, 2.0])).item()  # doctest: +ELLIPSIS
     2.6600...
     """
+    if not callable(fn):
+        raise TypeError(f"jit: needs a function or a cell, got {type(fn).__name__}")
     compiled = Compiled(fn)
 
     @functools.wraps(fn, updated=())

@@ -1,4 +1,5 @@
-# Written by .ci/make_stubs.py from the docstrings of the extension module; do not edit.
+# Written by .ci/make_stubs.py; do not edit.
+
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -137,6 +138,116 @@ class Tensor:
     def _variable_id(self) -> int | None:
         """Identity of the variable behind a parameter, or None."""
     __array_ufunc__: typing.ClassVar[None]
+    def neg(self) -> Tensor:
+        """-x, elementwise."""
+    def abs(self) -> Tensor:
+        """|x|; derivative 0 at 0, elementwise."""
+    def square(self) -> Tensor:
+        """x², elementwise."""
+    def sqrt(self) -> Tensor:
+        """square root; derivative inf at 0, elementwise."""
+    def rsqrt(self) -> Tensor:
+        """1/√x, elementwise."""
+    def reciprocal(self) -> Tensor:
+        """1/x, elementwise."""
+    def exp(self) -> Tensor:
+        """eˣ, elementwise."""
+    def expm1(self) -> Tensor:
+        """eˣ − 1, accurate near 0, elementwise."""
+    def log(self) -> Tensor:
+        """natural logarithm, elementwise."""
+    def log1p(self) -> Tensor:
+        """log(1 + x), accurate near 0, elementwise."""
+    def sin(self) -> Tensor:
+        """sine of x in radians, elementwise."""
+    def cos(self) -> Tensor:
+        """cosine of x in radians, elementwise."""
+    def tan(self) -> Tensor:
+        """tangent of x in radians, elementwise."""
+    def asin(self) -> Tensor:
+        """inverse sine, in radians, elementwise."""
+    def acos(self) -> Tensor:
+        """inverse cosine, in radians, elementwise."""
+    def atan(self) -> Tensor:
+        """inverse tangent, in radians, elementwise."""
+    def sinh(self) -> Tensor:
+        """hyperbolic sine, elementwise."""
+    def cosh(self) -> Tensor:
+        """hyperbolic cosine, elementwise."""
+    def tanh(self) -> Tensor:
+        """hyperbolic tangent, elementwise."""
+    def sech2(self) -> Tensor:
+        """1/cosh²x = 1 − tanh²x, accurate for large x, elementwise."""
+    def asinh(self) -> Tensor:
+        """inverse hyperbolic sine, elementwise."""
+    def acosh(self) -> Tensor:
+        """inverse hyperbolic cosine, elementwise."""
+    def atanh(self) -> Tensor:
+        """inverse hyperbolic tangent, elementwise."""
+    def erf(self) -> Tensor:
+        """error function, elementwise."""
+    def erfc(self) -> Tensor:
+        """1 − erf(x), accurate for large x, elementwise."""
+    def sigmoid(self) -> Tensor:
+        """1/(1 + e⁻ˣ), elementwise."""
+    def softplus(self) -> Tensor:
+        """log(1 + eˣ), elementwise."""
+    def relu(self) -> Tensor:
+        """max(x, 0); derivative 0 at 0, elementwise."""
+    def gelu(self) -> Tensor:
+        """x Φ(x) with the normal distribution function Φ, elementwise."""
+    def silu(self) -> Tensor:
+        """x/(1 + e⁻ˣ), elementwise."""
+    def sign(self) -> Tensor:
+        """−1, 0 or 1, elementwise."""
+    def floor(self) -> Tensor:
+        """largest integer not above x, elementwise."""
+    def ceil(self) -> Tensor:
+        """smallest integer not below x, elementwise."""
+    def round(self) -> Tensor:
+        """nearest integer, halves to even, elementwise."""
+    def trunc(self) -> Tensor:
+        """x without its fraction, elementwise."""
+    def add(self, y: TensorLike) -> Tensor:
+        """x + y, elementwise."""
+    def sub(self, y: TensorLike) -> Tensor:
+        """x − y, elementwise."""
+    def mul(self, y: TensorLike) -> Tensor:
+        """x · y, elementwise."""
+    def div(self, y: TensorLike) -> Tensor:
+        """x / y, elementwise."""
+    def pow(self, y: TensorLike) -> Tensor:
+        """xʸ; right at x = 0, elementwise."""
+    def atan2(self, y: TensorLike) -> Tensor:
+        """angle of the point (y, x), in radians, elementwise."""
+    def hypot(self, y: TensorLike) -> Tensor:
+        """√(x² + y²) without overflow; derivatives 0 at the origin, elementwise."""
+    def maximum(self, y: TensorLike) -> Tensor:
+        """the larger; ties share the derivative, elementwise."""
+    def minimum(self, y: TensorLike) -> Tensor:
+        """the smaller; ties share the derivative, elementwise."""
+    def floor_div(self, y: TensorLike) -> Tensor:
+        """⌊x / y⌋, elementwise."""
+    def mod(self, y: TensorLike) -> Tensor:
+        """x − y ⌊x / y⌋, of the sign of y, elementwise."""
+    def equal(self, y: TensorLike) -> Tensor:
+        """x = y, elementwise."""
+    def not_equal(self, y: TensorLike) -> Tensor:
+        """x ≠ y, elementwise."""
+    def less(self, y: TensorLike) -> Tensor:
+        """x < y, elementwise."""
+    def less_equal(self, y: TensorLike) -> Tensor:
+        """x ≤ y, elementwise."""
+    def greater(self, y: TensorLike) -> Tensor:
+        """x > y, elementwise."""
+    def greater_equal(self, y: TensorLike) -> Tensor:
+        """x ≥ y, elementwise."""
+    def logical_and(self, y: TensorLike) -> Tensor:
+        """both are not 0, elementwise."""
+    def logical_or(self, y: TensorLike) -> Tensor:
+        """one is not 0, elementwise."""
+    def logical_xor(self, y: TensorLike) -> Tensor:
+        """just one is not 0, elementwise."""
     def sum(self, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Tensor:
         """Sum over `axis` (all axes by default). Integers and booleans add up as int64."""
     def mean(self, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Tensor:
@@ -624,12 +735,13 @@ def gradient(
     fn: Callable[..., Any],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-    positions: Sequence[int],
+    positions: Sequence[int] | None,
     variables: tuple[Tensor, ...],
     sens: Any,
     has_aux: bool,
+    what: str = "grad",
 ) -> tuple[Any, tuple[Any, ...], tuple[Tensor, ...]]:
-    """Value of fn and the gradients of its summed outputs, or of their product with `sens`."""
+    """Value of fn and the gradients of its summed outputs, or of their product with `sens`. Without positions: by all arguments that are numbers. `what` begins the messages of errors."""
 
 def vjp(
     fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], variables: tuple[Tensor, ...], has_aux: bool

@@ -14,8 +14,9 @@ from evolute._evolute import Tensor
 Guard: TypeAlias = tuple[Any, Any, Any]
 
 _PACKAGE = __name__.rpartition(".")[0]
-# Names bound to these are taken to stay as they are; what a class or a module contains is not looked at.
-_FIXED = (type, types.ModuleType, types.BuiltinFunctionType, types.BuiltinMethodType)
+# Names bound to these are taken to stay as they are, and what they contain is not looked at.
+_FIXED = (type, types.ModuleType)
+_LEAVES = (Tensor, bool, int, float, str, types.BuiltinFunctionType, *_FIXED)
 # A function that reaches more than this is watched as far as that.
 _LIMIT = 4096
 
@@ -45,11 +46,14 @@ def _names(code: types.CodeType) -> _Names:
     return known
 
 
-def collect(roots: Iterable[Any]) -> dict[Any, Guard]:
-    """Return, by place, what the functions and cells among `roots` depend on."""
+def collect(fn: Any, arguments: Iterable[Any], cells: Iterable[Any]) -> dict[Any, Guard]:
+    """Return, by place, what a function depends on that was called with `arguments` and has called `cells`."""
     walk = _Walk()
-    for root in roots:
-        walk.visit(root, frozenset())
+    walk.visit(fn, frozenset())
+    for argument in arguments:
+        walk.visit(argument, walk.attributes)
+    for cell in cells:
+        walk.visit(cell, frozenset())
     return walk.found
 
 
@@ -71,6 +75,7 @@ def refreshed(guards: dict[Any, Guard]) -> dict[Any, Guard]:
 class _Walk:
     def __init__(self) -> None:
         self.found: dict[Any, Guard] = {}
+        self.attributes: frozenset[str] = frozenset()  # read by any function met so far
         self._seen: dict[Any, Any] = {}  # keeps what it has seen alive, so that an id stands for one object
 
     def _first_time(self, *key: Any) -> bool:
@@ -86,7 +91,7 @@ class _Walk:
 
     def visit(self, o: Any, attributes: frozenset[str]) -> None:
         """Go on through `o`, of which code reads the given attributes."""
-        if o is None or isinstance(o, (Tensor, bool, int, float, str, *_FIXED)):
+        if o is None or isinstance(o, _LEAVES):
             return
         if isinstance(o, types.FunctionType):
             self._function(o)
@@ -95,8 +100,9 @@ class _Walk:
             if isinstance(o.__func__, types.FunctionType):
                 self._function(o.__func__, o.__self__)
         elif isinstance(o, functools.partial):
-            for part in (o.func, *o.args, *o.keywords.values()):
-                self.visit(part, attributes)
+            self.visit(o.func, attributes)
+            for part in (*o.args, *o.keywords.values()):
+                self.visit(part, self.attributes)
         elif type(o) in (list, dict):
             if self._first_time(o):
                 self.found[id(o), None] = (o, None, len(o))
@@ -107,13 +113,14 @@ class _Walk:
             if self._first_time(o):
                 for item in o:
                     self.visit(item, attributes)
-        elif isinstance(getattr(o, "__dict__", None), dict):
+        else:
             self._instance(o, attributes)
 
     def _function(self, f: types.FunctionType, owner: Any = None) -> None:
         if not self._first_time(f, owner):
             return
         names = _names(f.__code__)
+        self.attributes |= names.attributes
         ours = _is_ours(f)
         for cell in f.__closure__ or ():
             try:
@@ -135,15 +142,16 @@ class _Walk:
             self._instance(owner, names.attributes)
 
     def _instance(self, o: Any, attributes: frozenset[str]) -> None:
-        if not self._first_time(o, attributes):
+        own = getattr(o, "__dict__", None)
+        if not isinstance(own, dict) or not self._first_time(o, attributes):
             return
         # Cells say themselves when an attribute is assigned; the library's other objects do not change.
         watch = not _is_ours(type(o)) and not hasattr(o, "construct")
         for name in attributes | {"construct", "__call__"}:
-            if name in o.__dict__:
+            if name in own:
                 if watch:
-                    self._guard(o.__dict__, name, o.__dict__[name])
-                self.visit(o.__dict__[name], attributes)
+                    self._guard(own, name, own[name])
+                self.visit(own[name], attributes)
             elif isinstance(method := getattr(type(o), name, None), types.FunctionType) and not _is_ours(method):
                 self._function(method, o)
 

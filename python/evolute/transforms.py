@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 from evolute import _compile, _evolute
-from evolute._evolute import Tensor
+from evolute._evolute import DTypeError, ShapeError, Tensor
 
 Positions: TypeAlias = int | Sequence[int]
 
@@ -31,7 +31,7 @@ class _Derivatives(dict[Any, _compile.Compiled]):
     @staticmethod
     def of(owner: Any) -> dict[Any, _compile.Compiled]:
         """Return those of `owner`; for objects without a `__dict__` a new table, forgotten after the call."""
-        if isinstance(owner, _BUILTIN):
+        if isinstance(owner, types.BuiltinFunctionType):
             return _of_builtins.setdefault(owner, {})
         attributes = getattr(owner, "__dict__", None)
         if not isinstance(attributes, dict):
@@ -43,7 +43,6 @@ class _Derivatives(dict[Any, _compile.Compiled]):
         return found
 
 
-_BUILTIN = (types.BuiltinFunctionType, type)
 _of_builtins: dict[Any, dict[Any, _compile.Compiled]] = {}
 
 
@@ -56,8 +55,10 @@ def _run(fn: Callable[..., Any], options: tuple[Any, ...], body: Callable[..., A
         return body(*args, **kwargs)
     owner: Any = fn
     key: tuple[Any, ...] = options
-    if isinstance(fn, types.MethodType):
+    if isinstance(fn, types.MethodType):  # made anew each time it is looked up
         owner, key = fn.__self__, (fn.__func__, options)
+        if isinstance(owner, type):
+            owner, key = fn.__func__, (fn.__self__, options)
     cache = _Derivatives.of(owner)
     if key not in cache:
         cache[key] = _compile.Compiled(body, fn)
@@ -69,6 +70,8 @@ def _weights(weights: Any) -> tuple[Tensor, ...]:
         return ()
     if isinstance(weights, Tensor):
         return (weights,)
+    if not isinstance(weights, Iterable):
+        raise TypeError(f"grad: weights must be a Parameter or a sequence of them, got {type(weights).__name__}")
     return tuple(weights)
 
 
@@ -97,7 +100,8 @@ class GradOperation:
     Parameters
     ----------
     get_all : bool
-        Differentiate with respect to all inputs instead of the first; the result is then a tuple.
+        Differentiate with respect to all inputs instead of the first; the result is then a tuple, with None for inputs
+        that are no numbers of floating kind.
     get_by_list : bool
         Differentiate with respect to the parameters given beside the function; the result is then a tuple with one
         gradient per parameter. With `get_all` the result is ((inputs...), (parameters...)).
@@ -152,13 +156,12 @@ class GradOperation:
                     raise TypeError("GradOperation: sens_param needs the cotangent as last argument")
                 *inputs, sens = args
                 args = tuple(inputs)
-            if self.get_all:
-                positions = tuple(range(len(args)))
-            else:
-                positions = () if self.get_by_list else (0,)
-            if positions == (0,) and not args:
+            if not args and not self.get_by_list:
                 raise TypeError("GradOperation: the gradient function needs at least one input")
-            _, by_input, by_weight = _evolute.gradient(fn, args, kwargs, positions, variables, sens, False)
+            positions = None if self.get_all else () if self.get_by_list else (0,)
+            _, by_input, by_weight = _evolute.gradient(
+                fn, args, kwargs, positions, variables, sens, False, "GradOperation"
+            )
             if self.get_all and self.get_by_list:
                 return by_input, by_weight
             if self.get_by_list:
@@ -273,7 +276,7 @@ def get_grad(gradients: Any, identifier: Any) -> Any:
 
     Parameters
     ----------
-    gradients : tuple
+    gradients : tuple or dict
         Pairs (position or name, gradient), or tuples of them. Pairs (parameter, gradient) will do too.
     identifier : int, Parameter or str
         The position of an input, a parameter, or a parameter's name.
@@ -294,9 +297,11 @@ def get_grad(gradients: Any, identifier: Any) -> Any:
     pending = [gradients]
     while pending:
         here = pending.pop()
-        if not isinstance(here, (tuple, list)):
+        if isinstance(here, dict):
+            pending.extend(here.items())
+        elif not isinstance(here, (tuple, list)):
             continue
-        if len(here) == 2 and isinstance(here[0], (int, str, Tensor)):
+        elif len(here) == 2 and isinstance(here[0], (int, str, Tensor)):
             if here[0] is identifier or getattr(here[0], "name", here[0]) == name:
                 return here[1]
         else:
@@ -328,8 +333,8 @@ def jvp(fn: Callable[..., Any], inputs: Any, v: Any, *, has_aux: bool = False) -
     [8.] [12.]
     """
     _callable(fn, "jvp")
-    args = inputs if isinstance(inputs, tuple) else (inputs,)
-    tangents = v if isinstance(v, tuple) and isinstance(inputs, tuple) else (v,)
+    args = tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,)
+    tangents = tuple(v) if isinstance(v, (tuple, list)) and isinstance(inputs, (tuple, list)) else (v,)
 
     def body(args: Any, tangents: Any) -> Any:
         value, derivative = _evolute.jvp(fn, args, tangents, {}, has_aux)
@@ -364,8 +369,8 @@ def vjp(fn: Callable[..., Any], inputs: Any, v: Any = None, *, has_aux: bool = F
     [8.] [12.]
     """
     _callable(fn, "vjp")
-    args = inputs if isinstance(inputs, tuple) else (inputs,)
-    several = isinstance(inputs, tuple) and len(inputs) > 1
+    args = tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,)
+    several = len(args) > 1
 
     def result(gradients: Any) -> Any:
         return gradients if several else gradients[0]
@@ -374,12 +379,14 @@ def vjp(fn: Callable[..., Any], inputs: Any, v: Any = None, *, has_aux: bool = F
         value, pullback = _evolute.vjp(fn, args, {}, (), has_aux)
 
         def pull(*v: Any) -> Any:
+            if not v:
+                raise TypeError("vjp: the pullback needs a cotangent for each output")
             return result(pullback(v[0] if len(v) == 1 else v)[0])
 
         return (value[0], pull, value[1:]) if has_aux else (value, pull)
 
     def body(args: Any, v: Any) -> Any:
-        value, gradients, _ = _evolute.gradient(fn, args, {}, range(len(args)), (), v, has_aux)
+        value, gradients, _ = _evolute.gradient(fn, args, {}, range(len(args)), (), v, has_aux, "vjp")
         return (value[0], result(gradients), value[1:]) if has_aux else (value, result(gradients))
 
     return _run(fn, ("vjp", several, has_aux), body, (args, v), {})
@@ -392,6 +399,27 @@ def _unit_vectors(x: Tensor) -> list[Tensor]:
     """Return the basis of x's space, each vector in x's shape."""
     basis = _evolute.eye(x.size, dtype=x.dtype)
     return [basis[i].reshape(x.shape) for i in range(x.size)]
+
+
+def _argument(args: tuple[Any, ...], argnum: int, what: str) -> tuple[int, Tensor]:
+    """Return the position of an argument, counted from the front, and its value."""
+    if not -len(args) <= argnum < len(args):
+        raise ValueError(f"{what}: argnum {argnum} is out of range for {len(args)} positional arguments")
+    x = args[argnum]
+    if not isinstance(x, Tensor):
+        if not isinstance(x, float) and not hasattr(x, "__array__"):
+            raise DTypeError(
+                f"{what}: cannot differentiate with respect to an argument of type {type(x).__name__}; "
+                "give a float32 or float64 tensor"
+            )
+        x = Tensor(x)
+    return argnum % len(args), x
+
+
+def _one_tensor(value: Any, what: str) -> Tensor:
+    if not isinstance(value, Tensor):
+        raise DTypeError(f"{what}: the function must return one tensor, got {type(value).__name__}")
+    return value
 
 
 def jacfwd(fn: Callable[..., Any], argnum: int = 0) -> Callable[..., Tensor]:
@@ -409,18 +437,14 @@ def jacfwd(fn: Callable[..., Any], argnum: int = 0) -> Callable[..., Tensor]:
     _callable(fn, "jacfwd")
 
     def jacobian(*args: Any) -> Tensor:
-        x = args[argnum]
+        i, x = _argument(args, argnum, "jacfwd")
 
-        def along(t: Tensor) -> Tensor:
-            def at(z: Tensor) -> Any:
-                return fn(*args[:argnum], z, *args[argnum + 1 :])
+        def at(z: Tensor) -> Tensor:
+            return _one_tensor(fn(*args[:i], z, *args[i + 1 :]), "jacfwd")
 
-            derivative: Tensor = _evolute.jvp(at, (x,), (t,), {}, False)[1]
-            return derivative
-
-        columns = [along(t) for t in _unit_vectors(x)]
+        columns: list[Tensor] = [_evolute.jvp(at, (x,), (t,), {}, False)[1] for t in _unit_vectors(x)]
         if not columns:
-            return _evolute.zeros((*fn(*args).shape, *x.shape), x.dtype)
+            return _evolute.zeros((*at(x).shape, *x.shape), x.dtype)
         shape = columns[0].shape
         return _evolute.stack(columns, len(shape)).reshape((*shape, *x.shape))
 
@@ -442,8 +466,12 @@ def jacrev(fn: Callable[..., Any], argnum: int = 0) -> Callable[..., Tensor]:
     _callable(fn, "jacrev")
 
     def jacobian(*args: Any) -> Tensor:
-        x = args[argnum]
-        value, pullback = _evolute.vjp(lambda z: fn(*args[:argnum], z, *args[argnum + 1 :]), (x,), {}, (), False)
+        i, x = _argument(args, argnum, "jacrev")
+
+        def at(z: Tensor) -> Tensor:
+            return _one_tensor(fn(*args[:i], z, *args[i + 1 :]), "jacrev")
+
+        value, pullback = _evolute.vjp(at, (x,), {}, (), False)
         rows = [pullback(t)[0][0] for t in _unit_vectors(value)]
         if not rows:
             return _evolute.zeros((*value.shape, *x.shape), x.dtype)
@@ -462,4 +490,12 @@ def hessian(fn: Callable[..., Any], argnum: int = 0) -> Callable[..., Tensor]:
     [[ 6.  0.]
      [ 0. 12.]]
     """
-    return jacfwd(grad(fn, argnum), argnum)
+    _callable(fn, "hessian")
+
+    def scalar(*args: Any) -> Tensor:
+        value = _one_tensor(fn(*args), "hessian")
+        if value.size != 1:
+            raise ShapeError(f"hessian: needs a function with one number as value, got shape {value.shape}")
+        return value
+
+    return jacfwd(grad(scalar, argnum), argnum)

@@ -3,6 +3,9 @@
 
 #include <cmath>
 
+#include "cpu/simd/math_exp.h"
+#include "cpu/simd/math_log.h"
+#include "cpu/simd/math_pow.h"
 #include "cpu/simd/vec.h"
 
 namespace evolute::math {
@@ -16,22 +19,12 @@ EV_LEVEL_BEGIN
   EV_INLINE Vec<double> fn(Vec<double> x) {                                                 \
     return each_lane(x, [](double v) { return __builtin_##fn(v); });                        \
   }
-EV_LANES(exp)
-EV_LANES(expm1)
-EV_LANES(log)
-EV_LANES(log1p)
 EV_LANES(sin)
 EV_LANES(cos)
 EV_LANES(tan)
 EV_LANES(asin)
 EV_LANES(acos)
 EV_LANES(atan)
-EV_LANES(sinh)
-EV_LANES(cosh)
-EV_LANES(tanh)
-EV_LANES(asinh)
-EV_LANES(acosh)
-EV_LANES(atanh)
 EV_LANES(erf)
 EV_LANES(erfc)
 #undef EV_LANES
@@ -43,7 +36,6 @@ EV_LANES(erfc)
   EV_INLINE Vec<double> fn(Vec<double> x, Vec<double> y) {                                   \
     return each_lane(x, y, [](double a, double b) { return __builtin_##fn(a, b); });         \
   }
-EV_LANES2(pow)
 EV_LANES2(atan2)
 EV_LANES2(hypot)
 #undef EV_LANES2
@@ -57,15 +49,6 @@ EV_INLINE Vec<T> hypot(S a, Vec<T> b) {
 template <class T>
 EV_INLINE Vec<T> sign(Vec<T> x) {  // NaN stays NaN
   return select(x > 0, Vec<T>(1), select(x < 0, Vec<T>(-1), x));
-}
-
-template <class T>
-EV_INLINE Vec<T> mod(Vec<T> x, Vec<T> y) {
-  return each_lane(x, y, [](T a, T b) { return mod(Scalar<T>(a), Scalar<T>(b)).v; });
-}
-template <class T>
-EV_INLINE Vec<T> floor_div(Vec<T> x, Vec<T> y) {
-  return each_lane(x, y, [](T a, T b) { return floor_div(Scalar<T>(a), Scalar<T>(b)).v; });
 }
 
 EV_LEVEL_END

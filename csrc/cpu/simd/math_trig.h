@@ -20,12 +20,13 @@ namespace trig {
 inline constexpr float kHalfPiF[] = {0x1.921fb4p+0f, 0x1.444000p-24f, 0x1.68c234p-39f};
 // π for double; all parts positive, for the sign of zero.
 inline constexpr double kPiD[] = {0x1.921fb54442d18p+1, 0x1.1a62633145c06p-53, 0x1.c1cd129024e08p-106};
-// π/2 for double; 24 bits in the second part, for q < 2^29.
-inline constexpr double kHalfPiD[] = {0x1.921fb54442d18p+0, 0x1.1a6262p-54, 0x1.3145c06e0e689p-78};
+// π/2 for double; 29 bits in the second part, for q < 2^24.
+inline constexpr double kHalfPiD[] = {0x1.921fb54442d18p+0, 0x1.1a62633p-54, 0x1.45c06e0e68948p-86};
 inline constexpr double kInvPi = 0x1.45f306dc9c883p-2;
 
-inline constexpr float kLimitF = 6000;          // q < 2^12
-inline constexpr double kLimitD = 0x1p29;       // q and its products with the parts stay far below r
+inline constexpr float kLimitF = 6000;       // q < 2^12
+inline constexpr double kLimitD = 0x1p29;    // sin, cos: what the third part adds stays far below r
+inline constexpr double kLimitTanD = 0x1p24;
 
 // 1/π, 64 bits a word after 64 zeros.
 inline constexpr std::uint64_t kInvPiBits[] = {
@@ -78,8 +79,9 @@ inline Angle reduce_exactly(double x, int parts, bool half) {
 // Replaces the reduction of lanes beyond the limit.
 template <int parts, bool half>
 [[gnu::noinline, gnu::cold]] inline void patch_lanes(const double* x, double* r, double* minus_low, std::int64_t* odd) {
+  constexpr double limit = parts == 1 ? kLimitD : kLimitTanD;
   for (int i = 0; i < Vec<double>::lanes; ++i) {
-    if (!(x[i] > kLimitD) && !(x[i] < -kLimitD)) continue;
+    if (!(x[i] > limit) && !(x[i] < -limit)) continue;
     const Angle a = reduce_exactly(x[i], parts, half);
     r[i] = a.r, minus_low[i] = a.minus_low, odd[i] = a.odd;
   }
@@ -144,18 +146,14 @@ inline constexpr float kCosF[] = {0x1.55554ap-5f, -0x1.6c0c1ap-10f, 0x1.99e0eep-
 EV_INLINE Vec<float> sin_quadrant(AngleF a) {
   using V = Vec<float>;
   const V r = a.r, s = r * r;
-  const V sine = r - fma(r * s, POLYF(s, kSinF), a.minus_low);
+  const V sine = r - fma(r * s, horner(s, kSinF), a.minus_low);
   // 1 − s/2 with its rounding error, which would count in the last place.
   const V c = fma(s, V(-0.5), V(1));
   const V e = fma(s, V(-0.5), V(1) - c);
-  const V cosine = c + fma(r, a.minus_low, fma(s * s, POLYF(s, kCosF), e));
+  const V cosine = c + fma(r, a.minus_low, fma(s * s, horner(s, kCosF), e));
   const V y = select(V::Mask::bit<0>(a.j), cosine, sine);
   return V::from_bits(y.bits() ^ ((a.j << 30) & V::sign_bit()));
 }
-
-// (1 − tan(r)/r)/r² of r².
-inline constexpr float kTanF[] = {-0x1.5554dep-2f, -0x1.112deap-3f, -0x1.b5851ep-5f,
-                                  -0x1.90729ep-6f, -0x1.9684c4p-9f, -0x1.33e7b2p-7f};
 
 // ---- double -------------------------------------------------------------------------------------------------------
 
@@ -176,29 +174,39 @@ EV_INLINE Vec<double> sin_or_cos(Vec<double> x) {
   V::I odd = j.bits();  // in the lowest bit
   if (any(abs(x) > V(kLimitD))) [[unlikely]] patch<1, half>(x, r, minus_low, odd);
   const V s = r * r;
-  const V y = r - fma(r * s, POLY(s, kSinD), minus_low);
+  const V y = r - fma(r * s, horner(s, kSinD), minus_low);
   return V::from_bits(y.bits() ^ (odd << 63));
 }
 
-// (1 − tan(r)/r)/r² of r², |r| ≤ π/4.
-inline constexpr double kTanD[] = {
-    -0x1.555555555555ep-2, -0x1.11111111105d2p-3,  -0x1.ba1ba1babf344p-5,  -0x1.664f485d24e4dp-6, -0x1.226e3a81793dap-7,
-    -0x1.d6d2e7ac2dbd6p-9, -0x1.7db18f0cb4626p-10, -0x1.34bc1a475b673p-11, -0x1.ff2e89bfc530ap-13, -0x1.5e78efcefe44ep-14,
-    -0x1.19f571ab8df08p-14, 0x1.ae2bf58c63c96p-16, -0x1.980edac56d0d3p-15, 0x1.9757f51f50effp-16, -0x1.48dacc0522e7fp-17};
+// ---- tan ----------------------------------------------------------------------------------------------------------
 
-// tan(a), a = r − minus_low, or where odd −1/tan(a); c: a table as above.
+// (1 − r cot r)/r² of r², |r| ≤ π/4.
+inline constexpr float kCotF[] = {0x1.555556p-2f, 0x1.6c15e8p-6f, 0x1.1593b2p-9f, 0x1.b3bd7p-13f, 0x1.b9ce4ap-16f};
+inline constexpr double kCotD[] = {0x1.555555555556bp-2,  0x1.6c16c16c1164fp-6,  0x1.1566abc3bafbbp-9,
+                                   0x1.bbd776be8ffdap-13, 0x1.66a969f863ef3p-16, 0x1.2272bcc4881aap-19,
+                                   0x1.d8c424b49dc99p-23, 0x1.6938a6f8b25e3p-26, 0x1.aa8579da14a56p-29};
+
+// tan(high − low) or, where odd, −cot(high − low); c: a table as above.
+//
+// With D = r cot r, which is smoother than tan r and so the shorter polynomial: tan r = r/D and −cot r = −D/r. What D and r
+// lose in rounding makes up a small angle δ, by which the quotient y is put right: y' = y − δ (1 + y²).
 template <class T, std::size_t N>
-EV_INLINE Vec<T> tan_half(Vec<T> r, Vec<T> minus_low, VecMask<T> odd, const T (&c)[N]) {
+EV_INLINE Vec<T> tan_or_cot(Vec<T> high, Vec<T> low, VecMask<T> odd, const T (&c)[N]) {
   using V = Vec<T>;
-  const V s = r * r;
-  const V u = (r * s) * POLY(s, c);
-  const V t0 = r - u;
-  const V v = u + fma(t0 * t0, minus_low, minus_low);
-  const V t = r - v, t_low = (r - t) - v;
-  // One step of Newton's iteration on the rounded reciprocal of the unrounded tangent.
-  const V y = V(-1) / t;
-  const V e = fma(y, t_low, fma(y, t, V(1)));
-  return select(odd, fma(y, e, y), t);
+  const V r = high - low, shift = r - high, minus_low = shift + low;  // near multiples of π/2 low may be large beside high
+  const V s = high * high, p = horner(s, c);
+  const V d = fma(-s, p, V(1)), d_low = fma(-s, p, V(1) - d);
+  // D(r) is about D(high) − 0.7 r shift; sin²(r)/r², the factor in δ, is 0.81 at π/4 and 1 at 0.
+  const V k = r * V(T(0.78)), delta = fma(k, fma(-k, shift, d_low), minus_low);
+  const V num = select(odd, -d, r), den = select(odd, r, d);
+  if constexpr (sizeof(T) == 4) {  // the quotient's own rounding too
+    const V inverse = V(1) / den;
+    const V y = num * inverse;
+    return y + fma(fma(-y, den, num), inverse, -delta * fma(y, y, V(1)));
+  } else {
+    const V y = num / den;
+    return fma(-delta, fma(y, y, V(1)), y);
+  }
 }
 
 }  // namespace trig
@@ -227,14 +235,14 @@ EV_INLINE Vec<double> tan(Vec<double> x) {
   V r = fma(q, V(-trig::kHalfPiD[1]), r1);
   V minus_low = fma(q, V(trig::kHalfPiD[2]), fma(q, V(trig::kHalfPiD[1]), r - r1));
   V::I odd = j.bits();  // in the lowest bit
-  if (any(abs(x) > V(trig::kLimitD))) [[unlikely]]
+  if (any(abs(x) > V(trig::kLimitTanD))) [[unlikely]]
     trig::patch<2, false>(x, r, minus_low, odd);
-  return trig::tan_half(r, minus_low, V::Mask::bit<0>(odd), trig::kTanD);
+  return trig::tan_or_cot(r, minus_low, V::Mask::bit<0>(odd), trig::kCotD);
 }
 EV_INLINE Vec<float> tan(Vec<float> x) {
   using V = Vec<float>;
   const trig::AngleF a = trig::reduce<0>(x);
-  V y = trig::tan_half(a.r, a.minus_low, V::Mask::bit<0>(a.j), trig::kTanF);
+  V y = trig::tan_or_cot(a.r, a.minus_low, V::Mask::bit<0>(a.j), trig::kCotF);
   if (any(abs(x) > V(trig::kLimitF))) [[unlikely]]
     y = trig::patched([](Vec<double> v) { return tan(v); }, x, y);
   return y;

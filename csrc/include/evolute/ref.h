@@ -3,6 +3,8 @@
 #pragma once
 
 #include <atomic>
+#include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <utility>
 
@@ -42,7 +44,11 @@ class Ref {
   Ref(const Ref& o) noexcept : Ref(o.p_) {}
   Ref(Ref&& o) noexcept : p_(std::exchange(o.p_, nullptr)) {}
   template <class U>
+    requires std::convertible_to<U*, T*>
   Ref(const Ref<U>& o) noexcept : Ref(static_cast<T*>(o.get())) {}
+  template <class U>
+    requires std::convertible_to<U*, T*>
+  Ref(Ref<U>&& o) noexcept : p_(std::exchange(o.p_, nullptr)) {}
   Ref& operator=(const Ref& o) noexcept { return *this = Ref(o); }
   Ref& operator=(Ref&& o) noexcept {
     std::swap(p_, o.p_);
@@ -59,6 +65,8 @@ class Ref {
   bool operator==(const Ref& o) const noexcept { return p_ == o.p_; }
 
  private:
+  template <class>
+  friend class Ref;
   T* p_ = nullptr;
 };
 

@@ -1,5 +1,4 @@
-# Written by `stub` of the module of this name; do not edit.
-# ruff: noqa: D204
+# Written by .ci/make_stubs.py; do not edit.
 from evolute._evolute import Tensor, TensorLike
 from evolute.ops._primitive import Primitive
 
@@ -226,7 +225,7 @@ class Atan2(Primitive):
     def __call__(self, x: TensorLike, y: TensorLike, /) -> Tensor: ...
 
 class Hypot(Primitive):
-    """√(x² + y²) without overflow; derivative 0 at the origin, elementwise."""
+    """√(x² + y²) without overflow; derivatives 0 at the origin, elementwise."""
     def __call__(self, x: TensorLike, y: TensorLike, /) -> Tensor: ...
 
 class Maximum(Primitive):

@@ -1,4 +1,4 @@
-# Written by `stub` of the module of this name; do not edit.
+# Written by .ci/make_stubs.py; do not edit.
 from evolute._evolute import (
     abs,
     acos,

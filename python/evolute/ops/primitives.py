@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from evolute import _evolute
 from evolute._evolute import DType, Tensor, int32
@@ -89,57 +89,55 @@ class Einsum(Primitive):
 
 
 class _Reduction(Primitive):
+    _function: ClassVar[Callable[[TensorLike, Axis, bool], Tensor]]
+
     def __init__(self, keep_dims: bool = False) -> None:
         self.keep_dims = keep_dims
+
+    def __call__(self, x: TensorLike, axis: Axis = ()) -> Tensor:
+        return type(self)._function(x, axis, self.keep_dims)
 
 
 class ReduceSum(_Reduction):
     """Sum over `axis`, over all axes by default."""
 
-    def __call__(self, x: TensorLike, axis: Axis = ()) -> Tensor:
-        return aliases.reduce_sum(x, axis, self.keep_dims)
+    _function = staticmethod(aliases.reduce_sum)
 
 
 class ReduceMean(_Reduction):
     """Arithmetic mean over `axis`, over all axes by default."""
 
-    def __call__(self, x: TensorLike, axis: Axis = ()) -> Tensor:
-        return aliases.reduce_mean(x, axis, self.keep_dims)
+    _function = staticmethod(aliases.reduce_mean)
 
 
 class ReduceProd(_Reduction):
     """Product over `axis`, over all axes by default."""
 
-    def __call__(self, x: TensorLike, axis: Axis = ()) -> Tensor:
-        return aliases.reduce_prod(x, axis, self.keep_dims)
+    _function = staticmethod(aliases.reduce_prod)
 
 
 class ReduceMax(_Reduction):
     """Largest element over `axis`, over all axes by default."""
 
-    def __call__(self, x: TensorLike, axis: Axis = ()) -> Tensor:
-        return aliases.reduce_max(x, axis, self.keep_dims)
+    _function = staticmethod(aliases.reduce_max)
 
 
 class ReduceMin(_Reduction):
     """Smallest element over `axis`, over all axes by default."""
 
-    def __call__(self, x: TensorLike, axis: Axis = ()) -> Tensor:
-        return aliases.reduce_min(x, axis, self.keep_dims)
+    _function = staticmethod(aliases.reduce_min)
 
 
 class ReduceAll(_Reduction):
     """Whether all elements over `axis` are not 0, over all axes by default."""
 
-    def __call__(self, x: TensorLike, axis: Axis = ()) -> Tensor:
-        return aliases.reduce_all(x, axis, self.keep_dims)
+    _function = staticmethod(aliases.reduce_all)
 
 
 class ReduceAny(_Reduction):
     """Whether any element over `axis` is not 0, over all axes by default."""
 
-    def __call__(self, x: TensorLike, axis: Axis = ()) -> Tensor:
-        return aliases.reduce_any(x, axis, self.keep_dims)
+    _function = staticmethod(aliases.reduce_any)
 
 
 class Argmax(Primitive):

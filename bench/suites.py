@@ -1,0 +1,213 @@
+"""What is compared with whom: the suites of `compare.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from workloads.problems import FUNCTIONS
+
+MILLION = 1_000_000
+TOLERANCE = {"float32": 2e-5, "float64": 1e-12}
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A framework in one of its ways to do the work, at a number of threads (None: that of the run)."""
+
+    framework: str
+    variant: str = "eager"
+    threads: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Framework, and what differs from how it is used by default."""
+        default = {"jax": "jit", "mindspore": "graph"}.get(self.framework, "eager")
+        parts = [self.framework] if self.variant == default else [self.framework, self.variant]
+        if self.threads:
+            parts.append(f"{self.threads}t")
+        return "-".join(parts)
+
+
+EVOLUTE = Peer("evolute")
+EVOLUTE_JIT = Peer("evolute", "jit")
+TORCH = Peer("torch")
+TORCH_FUNC = Peer("torch", "func")
+TORCH_COMPILE = Peer("torch", "compile")
+JAX = Peer("jax", "jit")
+JAX_VMAP = Peer("jax", "vmap")
+NUMPY = Peer("numpy")
+COPY = Peer("copy")
+MINDSPORE = Peer("mindspore", "graph")
+MINDSPORE_EAGER = Peer("mindspore", "pynative")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One workload with its sizes. The first peer is what ratios are taken to."""
+
+    name: str
+    workload: str
+    arguments: dict[str, Any]
+    peers: tuple[Peer, ...]
+    rtol: float = 1e-4  # how far the peers' results may be apart, as a part of the largest element
+    flops: float | None = None
+
+
+@dataclass(frozen=True)
+class Suite:
+    name: str
+    title: str
+    cases: Callable[[], Iterator[Case]]
+    metric: str = "time"  # or "memory"
+    note: str = field(default="")
+
+
+# ---- Elementwise functions -------------------------------------------------------------------------------------------
+
+
+def forward() -> Iterator[Case]:
+    for dtype in TOLERANCE:
+        for name in FUNCTIONS:
+            arguments = {"function_name": name, "size": MILLION, "dtype": dtype}
+            yield Case(f"{name} {dtype}", "forward", arguments, (EVOLUTE, TORCH, JAX, NUMPY, COPY), TOLERANCE[dtype])
+
+
+def eager_derivatives(order: int) -> Callable[[], Iterator[Case]]:
+    def cases() -> Iterator[Case]:
+        for dtype in TOLERANCE:
+            for name, function in FUNCTIONS.items():
+                if function.orders < order:
+                    continue
+                arguments = {"function_name": name, "size": MILLION, "dtype": dtype, "order": order}
+                peers = (EVOLUTE, TORCH, JAX, MINDSPORE_EAGER, COPY)
+                yield Case(f"{name} {dtype}", "grad", arguments, peers, 5 * TOLERANCE[dtype])
+
+    return cases
+
+
+def compiled_second() -> Iterator[Case]:
+    for name, function in FUNCTIONS.items():
+        if function.orders == 2:
+            arguments = {"function_name": name, "size": MILLION, "dtype": "float32", "order": 2}
+            yield Case(name, "grad", arguments, (EVOLUTE_JIT, JAX, TORCH, MINDSPORE, COPY), 1e-4)
+
+
+def chain() -> Iterator[Case]:
+    peers = (EVOLUTE_JIT, EVOLUTE, JAX, TORCH, TORCH_COMPILE, MINDSPORE, COPY)
+    yield Case("gradient", "chain", {"size": MILLION}, peers, 2e-5)
+
+
+# ---- Matrix products and small calls ---------------------------------------------------------------------------------
+
+SHAPES = (
+    (16, 16, 16),
+    (64, 64, 64),
+    (256, 256, 256),
+    (1024, 1024, 1024),
+    (2048, 2048, 2048),
+    (10000, 64, 64),
+    (64, 10000, 64),
+    (10000, 20, 20),
+    (4096, 24, 64),
+    (10000, 2, 64),
+)
+
+
+def gemm() -> Iterator[Case]:
+    for dtype, rtol in (("float32", 1e-5), ("float64", 1e-13)):
+        for m, k, n in SHAPES:
+            name = f"{m}×{k}·{k}×{n} {dtype}"
+            arguments = {"m": m, "k": k, "n": n, "dtype": dtype}
+            yield Case(name, "gemm", arguments, (EVOLUTE, TORCH, NUMPY, JAX), rtol, flops=2.0 * m * k * n)
+
+
+def overhead() -> Iterator[Case]:
+    size = {"size": 4}
+    yield Case("x*y", "small_mul", size, (EVOLUTE, TORCH, NUMPY, JAX, MINDSPORE_EAGER))
+    eager = (EVOLUTE, TORCH, TORCH_FUNC, JAX, MINDSPORE, MINDSPORE_EAGER)
+    yield Case("gradient of (sin(x)*y).sum()", "small_grad", size, eager)
+    yield Case("second derivative of sin", "small_grad2", size, eager)
+    compiled = (EVOLUTE_JIT, JAX, TORCH, MINDSPORE)
+    yield Case("gradient of (sin(x)*y).sum(), compiled", "small_grad", size, compiled)
+    yield Case("second derivative of sin, compiled", "small_grad2", size, compiled)
+
+
+def threads() -> Iterator[Case]:
+    """Work that computes more than it moves, on one thread and on two."""
+
+    def peers(*frameworks: str) -> tuple[Peer, ...]:
+        return tuple(Peer(f, "jit" if f == "jax" else "eager", n) for f in frameworks for n in (2, 1))
+
+    for dtype in TOLERANCE:
+        for name in ("sin", "tan", "cosh", "tanh", "erf", "pow"):
+            arguments = {"function_name": name, "size": MILLION, "dtype": dtype}
+            yield Case(f"{name} {dtype}", "forward", arguments, peers("evolute", "torch", "jax"), TOLERANCE[dtype])
+    for m, k, n in ((1024, 1024, 1024), (10000, 64, 64), (64, 10000, 64)):
+        arguments = {"m": m, "k": k, "n": n, "dtype": "float32"}
+        yield Case(f"{m}×{k}·{k}×{n}", "gemm", arguments, peers("evolute", "torch", "numpy"), 1e-5, 2.0 * m * k * n)
+
+
+# ---- Programs --------------------------------------------------------------------------------------------------------
+
+
+def burgers() -> Iterator[Case]:
+    for residual in ("plain", "forward"):
+        plain = residual == "plain"
+        more = (Peer("evolute", "jit-forward"), JAX_VMAP, MINDSPORE) if plain else ()
+        peers = (EVOLUTE_JIT, EVOLUTE, JAX, TORCH, *more)
+        arguments = {"points": 10_000, "residual": residual}
+        yield Case(residual, "burgers", arguments, peers, 1e-3)
+
+
+def forces() -> Iterator[Case]:
+    peers = (EVOLUTE_JIT, EVOLUTE, JAX, TORCH, MINDSPORE)
+    yield Case("step", "forces", {"batch": 4096}, peers, 1e-4)
+
+
+def rosenbrock() -> Iterator[Case]:
+    yield Case("Hessian", "hessian", {"size": 500}, (EVOLUTE_JIT, EVOLUTE, JAX, TORCH), 1e-12)
+    yield Case("Hessian-vector product", "hvp", {"size": 500}, (EVOLUTE_JIT, EVOLUTE, JAX, TORCH, TORCH_FUNC), 1e-12)
+
+
+def compile_time() -> Iterator[Case]:
+    arguments = {"points": 10_000, "residual": "plain"}
+    yield Case("Burgers step", "burgers_compile", arguments, (EVOLUTE_JIT, JAX, JAX_VMAP, MINDSPORE), 1e-3)
+    arguments = {"points": 8, "residual": "plain"}
+    yield Case("Burgers step, 8 points", "burgers_compile", arguments, (EVOLUTE_JIT, JAX, JAX_VMAP, MINDSPORE), 1e-3)
+    peers = (EVOLUTE_JIT, JAX, TORCH_COMPILE)
+    yield Case("gradient of the chain, 8 elements", "chain_compile", {"size": 8}, peers, 1e-5)
+
+
+def memory() -> Iterator[Case]:
+    for residual in ("plain", "forward"):
+        jax = (JAX, JAX_VMAP) if residual == "plain" else (JAX,)
+        arguments = {"points": 100_000, "residual": residual}
+        yield Case(f"Burgers step, {residual}", "burgers", arguments, (EVOLUTE_JIT, EVOLUTE, *jax, TORCH), 1e-3)
+
+
+SUITES = {
+    suite.name: suite
+    for suite in (
+        Suite("forward", "Elementwise functions of 10⁶ elements", forward),
+        Suite("grad1", "First derivatives of 10⁶ elements, eager", eager_derivatives(1)),
+        Suite("grad2", "Second derivatives of 10⁶ elements, eager", eager_derivatives(2)),
+        Suite("compiled2", "Second derivatives of 10⁶ float32 elements, compiled", compiled_second),
+        Suite("chain", "Gradient of exp(−x²) sin(3x)/(1+x²) + log(1+x) √x, 10⁶ float32 elements", chain),
+        Suite("gemm", "Matrix products", gemm),
+        Suite("overhead", "Calls from Python on 4 elements", overhead),
+        Suite("threads", "One thread and two", threads),
+        Suite("burgers", "Burgers PINN step, MLP 2-64-64-64-64-1, 10⁴ points", burgers),
+        Suite("forces", "Force-matching step, MLP 24-64-64-1, batch 4096", forces),
+        Suite("rosenbrock", "Second derivatives of Rosenbrock's function, n = 500, float64", rosenbrock),
+        Suite("compile_time", "First call of a compiled function: recording, compiling and one run", compile_time),
+        Suite(
+            "memory",
+            "Peak memory of the Burgers step, 10⁵ points",
+            memory,
+            metric="memory",
+            note="resident memory at its peak beyond that of the same step on 10³ points",
+        ),
+    )
+}

@@ -1,0 +1,224 @@
+// erf, erfc and the normal distribution function on Vec. Coefficients are made by bench/minimax.py.
+//
+// erfc(a) = exp(−a²) X(a) for a ≥ 0, with X(a) = (1 − t) W(t) and W a polynomial of t = (a − k)/(a + k), which takes the
+// half-line to an interval (Shepherd and Laframboise, Chebyshev approximation of (1 + 2x) exp(x²) erfc x, 1981). exp is
+// evaluated here, as a² has to have more digits than a number: a relative error of a² would be one of a² times itself.
+#pragma once
+
+#include "cpu/simd/math_exp.h"
+
+namespace evolute::math {
+EV_LEVEL_BEGIN
+
+namespace error {
+
+// W of t; k = 3 for float and 4 for double.
+inline constexpr float kErfcF[] = {0x1.6e9828p-3f, -0x1.2d883p-3f, 0x1.92edcap-4f, -0x1.a7e3ccp-5f, 0x1.46682ep-6f,
+    -0x1.252426p-8f, -0x1.b22aaep-13f, 0x1.0c6128p-11f, -0x1.45e7dap-14f, -0x1.b515bcp-15f};
+inline constexpr double kErfcD[] = {0x1.18932bf08e154p-3, -0x1.f3fe31ecb49bep-4, 0x1.8be202d26c7a4p-4,
+    -0x1.14eacb1ad03f5p-4, 0x1.52cac2370c2f3p-5, -0x1.645fd8a4b66bp-6, 0x1.38dbd2ca156ebp-7, -0x1.b00c052e11de1p-9,
+    0x1.908f4661e4e8ep-11, -0x1.269b510601d35p-15, -0x1.dd27fd9f90467p-15, 0x1.72cdc0cd23c47p-16,
+    -0x1.e86b282eeaba4p-22, -0x1.3c7592d3c7669p-19, 0x1.3b9cf68b029fep-21, 0x1.7fc31291c0aecp-23,
+    -0x1.cc7232ef8a6b7p-24, -0x1.6ee98adc8cfd4p-27, 0x1.1b8d79fd13213p-26, 0x1.5d81e827ec9d5p-30,
+    -0x1.22773b83a3e39p-29, -0x1.d7b7532bbd984p-32, 0x1.170807de571d6p-35};
+template <class T>
+inline constexpr T kErfcShift = sizeof(T) == 4 ? T(3) : T(4);
+
+// erfc(a) 2^(−n) and n for a ≥ 0, from a and from s + s_low = a².
+template <class T>
+struct Scaled {
+  Vec<T> y, n;
+};
+template <class T>
+EV_INLINE Scaled<T> erfc_scaled(Vec<T> a, Vec<T> s, Vec<T> s_low) {
+  using V = Vec<T>;
+  const V magic = kRoundMagic<T>, k = kErfcShift<T>;
+  const V n = fma(s, V(T(-0x1.71547652b82fep+0)), magic) - magic;
+  const V r = fma(n, V(-Ln2<T>::lo), fma(n, V(-Ln2<T>::hi), -s)) - s_low;
+  // X at the point a' that the rounded t belongs to, then at a, by X' = 2 (a X − 1/√π).
+  const V d = fma(a, V(1 / kErfcShift<T>), V(1));
+  const V t = fma(V(1) / d, V(-2), V(1));
+  const V e = fma(-t, a, a) - fma(k, t, k);  // (a − a') (1 − t)
+  V w;
+  if constexpr (sizeof(T) == 4) w = horner(t, kErfcF);
+  else w = horner_halves(t, kErfcD);
+  const V x0 = (V(1) - t) * w;
+  const V x = fma(e * d, fma(a, x0, V(T(-kTwoOverSqrtPi / 2))), x0);
+  return {fma(x, expm1_reduced(r), x), n};
+}
+
+#if defined(__AVX512F__)
+
+// erf in pieces, whose tables fit in registers: the number of the piece is the low bits of a float. First the points that
+// they are expanded around, at which erf is nearly a number of this type (Gal, Computing elementary functions, 1986); then
+// the coefficients, lowest power first.
+// clang-format off
+inline constexpr float kErfTableF[][32] = {
+    {0x0p+0f, 0x1.0079p-3f, 0x1.00438p-2f, 0x1.80334p-2f, 0x1.0038dp-1f, 0x1.400fcp-1f, 0x1.8005dp-1f, 0x1.c035ep-1f,
+     0x1.00132p+0f, 0x1.2000d8p+0f, 0x1.4001f8p+0f, 0x1.60092p+0f, 0x1.8001cp+0f, 0x1.a01158p+0f, 0x1.c005b8p+0f,
+     0x1.e01438p+0f, 0x1.00053cp+1f, 0x1.1006d8p+1f, 0x1.20028cp+1f, 0x1.300428p+1f, 0x1.4004f4p+1f, 0x1.500b4cp+1f,
+     0x1.600ddcp+1f, 0x1.700c9cp+1f, 0x1.8008a8p+1f, 0x1.900134p+1f, 0x1.a00ca4p+1f, 0x1.b00f9cp+1f, 0x1.c00f9cp+1f,
+     0x1.dp+1f, 0x1.ep+1f, 0x1.fp+1f},
+    {0x0p+0f, 0x1.1fe484p-3f, 0x1.1b3cdap-2f, 0x1.9e031p-2f, 0x1.0ab0ep-1f, 0x1.3f2574p-1f, 0x1.6c2054p-1f,
+     0x1.918e8cp-1f, 0x1.af865ap-1f, 0x1.c6db5cp-1f, 0x1.d8874cp-1f, 0x1.e579a8p-1f, 0x1.eea5cp-1f, 0x1.f4f95ep-1f,
+     0x1.f92da2p-1f, 0x1.fbe77ap-1f, 0x1.fd9b5p-1f, 0x1.fea478p-1f, 0x1.ff405ap-1f, 0x1.ff9972p-1f, 0x1.ffcab4p-1f,
+     0x1.ffe522p-1f, 0x1.fff2d8p-1f, 0x1.fff9bep-1f, 0x1.fffd1cp-1f, 0x1.fffeb4p-1f, 0x1.ffff7p-1f, 0x1.ffffc4p-1f,
+     0x1.ffffe8p-1f, 0x1.fffff6p-1f, 0x1.fffffcp-1f, 0x1.fffffep-1f},
+    {0x1.20dd76p+0f, 0x1.1c5ec6p+0f, 0x1.0f5424p+0f, 0x1.f5ddf6p-1f, 0x1.c1bddap-1f, 0x1.86da62p-1f, 0x1.4928a8p-1f,
+     0x1.0c79eap-1f, 0x1.a8d27p-2f, 0x1.45e732p-2f, 0x1.e45bep-3f, 0x1.5cc364p-3f, 0x1.e71976p-4f, 0x1.4954bap-4f,
+     0x1.b03364p-5f, 0x1.127d5ap-5f, 0x1.52644p-6f, 0x1.940674p-7f, 0x1.d3ea54p-8f, 0x1.06690ep-8f, 0x1.1d4bdep-9f,
+     0x1.2c5d4ap-10f, 0x1.32a9f4p-11f, 0x1.2fa75ep-12f, 0x1.239282p-13f, 0x1.0f8e28p-14f, 0x1.e87bfp-16f,
+     0x1.aabfcp-17f, 0x1.69bb3ap-18f, 0x1.296a7p-19f, 0x1.d9371ep-21f, 0x1.6ce1aap-22f},
+    {-0x1.f785fap-16f, -0x1.1ce526p-3f, -0x1.0f9b9ep-2f, -0x1.7898aap-2f, -0x1.c221a2p-2f, -0x1.e8a9p-2f,
+     -0x1.edc46cp-2f, -0x1.d60dd8p-2f, -0x1.a8f22ep-2f, -0x1.6ea52p-2f, -0x1.2ebb4ep-2f, -0x1.df9928p-3f,
+     -0x1.6d54cep-3f, -0x1.0ba00cp-3f, -0x1.7a31dcp-4f, -0x1.01605ep-4f, -0x1.526b44p-5f, -0x1.ad52p-6f,
+     -0x1.07362p-6f, -0x1.37a13p-7f, -0x1.64a3ccp-8f, -0x1.8a465p-9f, -0x1.a5bc1cp-10f, -0x1.b48398p-11f,
+     -0x1.b56fd2p-12f, -0x1.a83e5ep-13f, -0x1.8ced42p-14f, -0x1.691776p-14f, -0x1.283884p-14f, -0x1.1d9c36p-19f,
+     0x1.09d14ap-17f, 0x1.1a9204p-15f},
+    {-0x1.7eb20ep-2f, -0x1.6f473p-2f, -0x1.3c7f62p-2f, -0x1.e0c912p-3f, -0x1.2b49ccp-3f, -0x1.c78d42p-5f,
+     0x1.b747d8p-6f, 0x1.7d666ap-4f, 0x1.1b8bb4p-3f, 0x1.4caedep-3f, 0x1.571b7cp-3f, 0x1.436baap-3f, 0x1.1c2652p-3f,
+     0x1.d62d9p-4f, 0x1.71370ep-4f, 0x1.140642p-4f, 0x1.8adbb2p-5f, 0x1.0e7646p-5f, 0x1.63d5e4p-6f, 0x1.c1b544p-7f,
+     0x1.117228p-7f, 0x1.400206p-8f, 0x1.69150cp-9f, 0x1.891e36p-10f, 0x1.9d214cp-11f, 0x1.a35c3ap-12f,
+     0x1.99b6d2p-13f, 0x1.3f79bcp-14f, 0x1.7eab04p-16f, 0x1.394a7ep-16f, 0x1.0b6976p-17f, 0x1.b95f0cp-19f},
+    {-0x1.f73778p-5f, 0x1.19865ep-4f, 0x1.03d81ap-3f, 0x1.54cedp-3f, 0x1.768e0cp-3f, 0x1.69081cp-3f, 0x1.345016p-3f,
+     0x1.cba44p-4f, 0x1.1b0dfp-4f, 0x1.ca7396p-6f, -0x1.8d92e6p-8f, -0x1.f23622p-6f, -0x1.6c9c3ap-5f,
+     -0x1.96b31ep-5f, -0x1.89a04p-5f, -0x1.59e5a4p-5f, -0x1.19f8bep-5f, -0x1.af74ap-6f, -0x1.38c976p-6f,
+     -0x1.ae66fp-7f, -0x1.1b04cp-7f, -0x1.639eb6p-8f, -0x1.aa3798p-9f, -0x1.f3914cp-10f, -0x1.0fa292p-10f,
+     -0x1.2974dp-11f, -0x1.2dcc78p-12f, 0x1.65d1d4p-7f, 0x1.b07178p-7f, -0x1.9478d8p-10f, -0x1.7a8d2ap-9f,
+     -0x1.25cfeap-7f},
+    {0x1.354354p-1f, 0x1.b24b2cp-4f, 0x1.68c36cp-4f, 0x1.85e736p-5f, 0x1.7f317p-8f, -0x1.7e1a96p-6f, -0x1.ae0ee8p-5f,
+     -0x1.182b02p-4f, -0x1.1b300ep-4f, -0x1.e6b1fep-5f, -0x1.7f6634p-5f, -0x1.f430dep-6f, -0x1.dc6cc8p-7f,
+     -0x1.3a44ccp-9f, 0x1.b1a27p-8f, 0x1.780822p-7f, 0x1.af4f9p-7f, 0x1.9945cep-7f, 0x1.5ddd48p-7f, 0x1.112f24p-7f,
+     0x1.906e5p-8f, 0x1.14b16p-8f, 0x1.6a8a7cp-9f, 0x1.c08eacp-10f, 0x1.0bebccp-10f, 0x1.2f6d7ap-11f,
+     0x1.4950d6p-12f, 0x1.aaef8cp-8f, 0x1.f8729p-8f, 0x1.4d8734p-15f, 0x1.35d0ap-16f, 0x1.14a3f4p-17f},
+};
+inline constexpr double kErfTableD[][16] = {
+    {0x0p+0, 0x1.0554p-2, 0x1.0964dp-1, 0x1.94b92p-1, 0x1.12d19p+0, 0x1.5e5b08p+0, 0x1.ad8758p+0, 0x1.004f68p+1,
+     0x1.2c48dp+1, 0x1.5b21d4p+1, 0x1.8d80fcp+1, 0x1.c44b74p+1, 0x1.008848p+2, 0x1.231a5cp+2, 0x1.4c6fe6p+2,
+     0x1.846456p+2},
+    {0x0p+0, 0x1.209945b6515bfp-2, 0x1.12acc3c7e457ap-1, 0x1.79082a8e55c05p-1, 0x1.bdf7874baebbcp-1,
+     0x1.e4e5d7da0bae6p-1, 0x1.f6f6494befa81p-1, 0x1.fda1699cada1cp-1, 0x1.ff8909f4e42a1p-1, 0x1.ffef8ffa9575ep-1,
+     0x1.fffe86dc6c3c1p-1, 0x1.ffffec7b4b4fep-1, 0x1.ffffff8458206p-1, 0x1.fffffffeec063p-1, 0x1.ffffffffff8cfp-1,
+     0x1p+0},
+    {0x1.20dd750429b6dp+0, 0x1.0ea6b66c5008dp+0, 0x1.b99bb07ee6a89p-1, 0x1.35486a700f11bp-1, 0x1.6cf9b3e9c1e49p-2,
+     0x1.63199b55dc564p-3, 0x1.14d2ca4efec18p-4, 0x1.4f56eff9b3a0cp-6, 0x1.2d220ffbb49c7p-8, 0x1.7a57845dc966dp-11,
+     0x1.32b559ef717e6p-14, 0x1.1e2d9d3d13aa9p-18, 0x1.fe3d2f43428cep-24, 0x1.4112ca9af71b5p-30,
+     0x1.302f743bfdea8p-39, 0x1.03d23377408f2p-53},
+    {0x1.b65a75f72e9ecp-46, -0x1.1448c6b0491a7p-2, -0x1.c9d01152cdb4dp-2, -0x1.e8f5eff6d01afp-2,
+     -0x1.87ce07b888a3ap-2, -0x1.e5fb479267963p-3, -0x1.d077975785c45p-4, -0x1.4fbef409131a9p-5,
+     -0x1.613990fb25b07p-7, -0x1.00834f81d71e9p-9, -0x1.dc3dc50f8057ep-13, -0x1.f99ce2a812454p-17,
+     -0x1.ff4ccf7920841p-22, -0x1.6d1972498ca8fp-28, -0x1.8b0425e00d983p-37, -0x1.5e7f56205b7c6p-49},
+    {-0x1.812746b053a37p-2, -0x1.39dcced2991e3p-2, -0x1.106723df83517p-3, 0x1.9be2571c1a55cp-5, 0x1.3d7ddd33c4b16p-3,
+     0x1.4509092104ca6p-3, 0x1.ab430c200f03ep-4, 0x1.88504dd0fd1a4p-5, 0x1.f63f8ec885f5dp-7, 0x1.b03de276dde7ap-9,
+     0x1.d36e0cb1cf4e5p-12, 0x1.1dd81b884cccdp-15, 0x1.4af20efe24a35p-20, 0x1.0e15f31a9b87ap-26,
+     0x1.4fa2d9dd93e77p-35, 0x1.9daa899632601p-49},
+    {0x1.63b007d335b11p-31, 0x1.0849cb496b7b7p-3, 0x1.77cee351b3be8p-3, 0x1.1d4699ec6bf85p-3, 0x1.6b26da64b0bf7p-5,
+     -0x1.e36451e0dec5cp-6, -0x1.973c2efe0720cp-5, -0x1.18dfaca1696c1p-5, -0x1.d7637a4469fb8p-7,
+     -0x1.f49be560889c3p-9, -0x1.4336c61970e18p-11, -0x1.cee368a426acbp-15, -0x1.365459087dcf1p-19,
+     -0x1.23e7d120d3f75p-25, -0x1.a34d3b43e1d84p-34, 0x1.8ae06ec636e6bp-45},
+    {0x1.ce2f18ab63d02p-4, 0x1.42ad60e791da1p-4, 0x1.e68e3c5c46141p-10, -0x1.e45edf682524ap-5, -0x1.0c76e4129cec1p-4,
+     -0x1.01bb089e6c84p-5, 0x1.0f43bb7443439p-9, 0x1.ad1bc844f05cdp-7, 0x1.23abda2f56bd7p-7, 0x1.9d61ce17f581cp-9,
+     0x1.4b61b9d2fc78cp-11, 0x1.1c405d426b267p-14, 0x1.bfeafedac59cdp-19, 0x1.ea9453a63ba19p-25,
+     0x1.9a7265e64a047p-33, 0x1.378a7b351c921p-46},
+    {0x1.0949ef1b31f9p-20, -0x1.50ce6aa3a7054p-5, -0x1.937d3923556dep-5, -0x1.61554adea765ep-6, 0x1.7d2b612a0fa3fp-7,
+     0x1.6c0dcaaa12216p-6, 0x1.8c74afc5bfc23p-7, 0x1.a5bff359625cap-12, -0x1.9985c96c00338p-9,
+     -0x1.e065217422cb8p-10, -0x1.00d83a2f7efacp-11, -0x1.1116495dd2dcdp-14, -0x1.01dbdb8d950efp-18,
+     -0x1.4d09693613b22p-24, -0x1.48331c9e1a851p-32, -0x1.474b2634b64cbp-41},
+    {-0x1.b877a09978f1p-6, -0x1.0231f6c2cdcf7p-6, 0x1.c116ea392a062p-8, 0x1.3673f47f50d78p-6, 0x1.8a731a3687903p-7,
+     -0x1.39fc7bab052fap-10, -0x1.9c67321e3149fp-8, -0x1.b6d61dd3c0b25p-9, -0x1.a4e93b5910e0bp-16,
+     0x1.5ec50dd9ffef8p-11, 0x1.29fd046017d4dp-12, 0x1.a00d4ab75ebc4p-15, 0x1.e3f71f4dabb21p-19,
+     0x1.76600a647ea7p-24, 0x1.b5e9521290bd4p-32, 0x1.3b5a03b5c8abp-44},
+    {0x1.a0ff658ce03b1p-13, 0x1.41a0faee4bd3bp-7, 0x1.3cbe71381911fp-7, 0x1.cbb3bb20ee73bp-11, -0x1.7710c5df524c6p-8,
+     -0x1.1d31107edffccp-8, 0x1.888bb513b436p-15, 0x1.a0c560f3faae7p-10, 0x1.66c50c2a1914p-11,
+     -0x1.fee0b55966552p-15, -0x1.e529e37371587p-14, -0x1.f50ae5eb9d3e5p-16, -0x1.76424ec7fd08fp-19,
+     -0x1.60f0e5ac0363bp-24, -0x1.e55f385d07cdbp-32, 0x1.3d8ba14c88cbfp-39},
+    {0x1.fcfffb4ff9bfcp-9, 0x1.48ba007bf598bp-9, -0x1.408cdbad2be9dp-9, -0x1.f71ba2f5e8caap-9,
+     -0x1.ff6ba648ccd6dp-11, 0x1.97f69ec4d0068p-10, 0x1.3c2f306177213p-10, -0x1.d915a567d4ebap-15,
+     -0x1.70eeaa25ac1eep-12, -0x1.87c043a47da39p-14, 0x1.9c115bdcec5dep-16, 0x1.cf4e604425055p-17,
+     0x1.dec59177c1e24p-20, 0x1.1c762d9c3cac1p-24, 0x1.defeffc041d28p-32, 0x1.0efa67183a14ep-44},
+    {0x1.47db00fb94cdep-8, -0x1.e73a949404a69p-10, -0x1.7d9bc29bb7fe6p-10, 0x1.d07d61333026fp-12,
+     0x1.3ede859eef149p-10, 0x1.6e3d34ea1fcadp-12, -0x1.aac999eb2f2eap-12, -0x1.103eaf2912ab9p-12,
+     0x1.5b8ea1e12c44p-15, 0x1.00b79acbad77fp-14, 0x1.7b70aec65abaap-18, -0x1.272aea8c05635p-18,
+     -0x1.009a5facafc52p-20, -0x1.a685b9222118fp-25, -0x1.f84985fb05da3p-32, -0x1.00190fc6ca4afp-38},
+    {-0x1.1fcbf5b21cdffp-7, -0x1.5b9b658ffdc9bp-12, 0x1.1574b5c86c0fbp-11, 0x1.260494c1867acp-11,
+     -0x1.3e716b114dd13p-14, -0x1.624f8c0ab1a22p-12, -0x1.3156c705e235ep-14, 0x1.ad5a77d13d13p-14,
+     0x1.49c8857114965p-15, -0x1.eb30f7ce462e8p-17, -0x1.dab214e7d70e8p-18, 0x1.28c195daa2f7fp-21,
+     0x1.a6501ae46aaa7p-22, 0x1.ed6bed831b24p-26, 0x1.76b804b209abdp-32, 0x1.729864459bf3fp-43},
+};
+// clang-format on
+
+EV_INLINE Vec<float> look_up(const float (&row)[32], Vec<float>::I i) {
+  return {(Vec<float>::V)_mm512_permutex2var_ps(_mm512_loadu_ps(row), (__m512i)i, _mm512_loadu_ps(row + 16))};
+}
+EV_INLINE Vec<double> look_up(const double (&row)[16], Vec<double>::I i) {
+  return {(Vec<double>::V)_mm512_permutex2var_pd(_mm512_loadu_pd(row), (__m512i)i, _mm512_loadu_pd(row + 8))};
+}
+template <class T, std::size_t N, std::size_t M>
+EV_INLINE Vec<T> pieces(Vec<T> a, typename Vec<T>::I i, const T (&table)[N][M]) {
+  const Vec<T> t = a - look_up(table[0], i);
+  Vec<T> y = look_up(table[N - 1], i);
+#pragma GCC unroll 16
+  for (std::size_t k = N - 2; k > 0; --k) y = fma(y, t, look_up(table[k], i));
+  return y;
+}
+
+#else
+
+// erf(a)/a − 1 of a², a ≤ 1.
+inline constexpr float kErfF[] = {0x1.06eba8p-3f, -0x1.81273ep-2f, 0x1.ce2ce6p-4f, -0x1.b7f71ap-6f, 0x1.53f224p-8f,
+    -0x1.a3515ep-11f, 0x1.4771fep-14f};
+inline constexpr double kErfD[] = {0x1.06eba8214db69p-3, -0x1.812746b037a25p-2, 0x1.ce2f21a0458d9p-4,
+    -0x1.b82ce31354d83p-6, 0x1.565bcd2c6507ap-8, -0x1.c02db93391767p-11, 0x1.f9a3b96343bb4p-14,
+    -0x1.f4dcf2c14f17ep-17, 0x1.ba69297645b8fp-20, -0x1.6391902851261p-23, 0x1.132578c67b2fbp-26,
+    -0x1.c4db4909eeb76p-30, 0x1.3bd27cf5c1cd7p-33};
+
+#endif
+
+}  // namespace error
+
+template <class T>
+EV_INLINE Vec<T> erf(Vec<T> x) {
+  using V = Vec<T>;
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4) {
+    const V a = at_most(abs(x), T(3.93));
+    return flip_sign(error::pieces(a, fma(a, V(8), V(kRoundMagic<T>)).bits(), error::kErfTableF), x);
+  } else {
+    const V a = at_most(abs(x), T(6));
+    const V i = fma(a, fma(a, V(-0.25), V(4)), V(kRoundMagic<T>));
+    return flip_sign(error::pieces(a, i.bits(), error::kErfTableD), x);
+  }
+#else
+  const V a = at_most(abs(x), T(6)), s = a * a;
+  const auto e = error::erfc_scaled(a, s, fma(a, a, -s));
+  const V large = V(1) - e.y * exp2_integer(e.n);
+  V p;
+  if constexpr (sizeof(T) == 4) p = horner(s, error::kErfF);
+  else p = horner_halves(s, error::kErfD);
+  return flip_sign(select(a > V(1), large, fma(a, p, a)), x);
+#endif
+}
+
+template <class T>
+EV_INLINE Vec<T> erfc(Vec<T> x) {
+  using V = Vec<T>;
+  const V a = at_most(abs(x), sizeof(T) == 4 ? T(10.4) : T(27.6));  // from here on 0
+  const V s = a * a;
+  const auto e = error::erfc_scaled(a, s, fma(a, a, -s));
+  const V y = scale(e.y, e.n);
+  return select(x < V(0), V(2) - y, y);
+}
+
+// ½ erfc(−x/√2), without an error of x/√2 in the exponent.
+template <class T>
+EV_INLINE Vec<T> normal_cdf(Vec<T> x) {
+  using V = Vec<T>;
+  const V a = at_most(abs(x), sizeof(T) == 4 ? T(14.6) : T(39)), half = V(T(0.5)) * a;
+  const V s = a * half;
+  const auto e = error::erfc_scaled(a * V(T(kSqrtHalf)), s, fma(a, half, -s));
+  const V y = scale(e.y, e.n - V(1));
+  return select(x > V(0), V(1) - y, y);
+}
+
+EV_LEVEL_END
+}  // namespace evolute::math
