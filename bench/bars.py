@@ -37,7 +37,7 @@ class Bar:
     def text(self) -> str:
         if self.seconds is not None:
             return f"≤ {self.seconds * 1e6:g} µs" if self.seconds < 1e-3 else f"≤ {self.seconds * 1e3:g} ms"
-        return f"≥ {self.faster:g}× {self.peer}"
+        return f"≥ {self.faster:.3g}× {self.peer}"
 
 
 def each(suite: str, cases: tuple[str, ...], peer: str, faster: float) -> list[Bar]:

@@ -3,6 +3,7 @@
     python bench/compare.py                     every suite
     python bench/compare.py grad2 burgers       some
     python bench/compare.py --quick forward     few rounds: to see whether it works, not for figures
+    python bench/compare.py --check forward     no timing at all: whether all get the same results
     python bench/compare.py --match 'sin*' --peers torch,jax grad2
 
 prints a table with the bars that are met and missed, and writes `results/<suite>.json` and `results/<suite>.png`.
@@ -19,7 +20,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
 import harness
 import numpy as np
@@ -75,7 +75,7 @@ def deviation(mine: Sequence[np.ndarray], reference: Sequence[np.ndarray]) -> fl
 
 
 def disagreements(results: dict[str, list[np.ndarray]], rtol: float) -> dict[str, str]:
-    """Name those whose result differs from that of most others; if there is no majority, all that differ from anyone."""
+    """Name those whose result differs from that of most others; without a majority, all that differ from anyone."""
     distance = {(a, b): deviation(results[a], results[b]) for a in results for b in results if a != b}
     friends = {a: sum(distance[a, b] <= rtol for b in results if b != a) for a in results}
     wrong = {}
@@ -160,6 +160,22 @@ def run_memory(case: Case, peers: Peers, options: Options) -> Outcome:
     return outcome
 
 
+def check(suite: Suite, peers: Peers, options: Options) -> bool:
+    """Compare the results of all peers, and time nothing."""
+    good = True
+    for case in suite.cases():
+        if fnmatchcase(case.name, options.match):
+            outcome = Outcome(case)
+            ready = prepare(case, peers, options, outcome)
+            for process in peers.processes.values():
+                process.ask("forget")
+            reasons = [f"WRONG {name}: {why}" for name, why in outcome.wrong.items()]
+            reasons += [f"{name}: {why}" for name, why in outcome.missing.items()]
+            print(f"{suite.name}: {case.name}: {', '.join(ready)} agree", *reasons, sep="\n    ", flush=True)
+            good = good and case.peers[0].name in ready and not outcome.wrong
+    return good
+
+
 def run(suite: Suite, peers: Peers, options: Options) -> bool:
     """Run a suite, print and write what came of it; whether it is free of wrong results and missed bars."""
     print(f"\n{suite.title}", flush=True)
@@ -203,13 +219,14 @@ def parse(arguments: Sequence[str] | None) -> tuple[list[Suite], Options]:
     parser.add_argument("--peers", default="", help="frameworks to compare with, by commas; all by default")
     parser.add_argument("--results", type=Path, default=harness.RESULTS, help="where to write")
     parser.add_argument("--quick", action="store_true", help="three rounds")
+    parser.add_argument("--check", action="store_true", help="compare results only; writes nothing")
     parser.add_argument("--no-plot", action="store_true")
     given = parser.parse_args(arguments)
     unknown = [name for name in given.suites if name not in SUITES]
     if unknown:
         parser.error(f"no suite {', '.join(unknown)}; there are {', '.join(SUITES)}")
     options = Options(
-        rounds=3 if given.quick else given.rounds,
+        rounds=0 if given.check else 3 if given.quick else given.rounds,
         min_time=given.min_time,
         threads=given.threads,
         match=given.match,
@@ -226,7 +243,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     good = True
     try:
         for suite in suites:
-            good = run(suite, peers, options) and good
+            good = (run if options.rounds else check)(suite, peers, options) and good
     finally:
         peers.close()
     for framework, reason in peers.missing.items():

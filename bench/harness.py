@@ -3,9 +3,9 @@
     result = interleave({"evolute": Local(loop(lambda: f(x))), "torch": Local(loop(lambda: g(x)))})
     print(seconds(result.stats["evolute"].median), result.ratio("torch").median)
 
-Each peer is warmed up and gets as many repetitions as make one measurement last `min_time`; then every round measures each
-peer once, in order, so that drift of the machine falls on all of them alike. Ratios are formed within a round, and the
-median is that of the ratios.
+Each peer is warmed up and gets as many repetitions as make one measurement last `min_time`; then every round measures
+each peer once, in order, so that drift of the machine falls on all of them alike. Ratios are formed within a round, and
+the median is that of the ratios.
 """
 
 from __future__ import annotations
@@ -267,7 +267,9 @@ def table(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
     widths = [max(len(row[i]) for row in lines) for i in range(len(header))]
     text = []
     for row in lines:
-        cells = [cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))]
+        cells = [
+            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ]
         text.append("  ".join(cells).rstrip())
     text.insert(1, "  ".join("-" * w for w in widths))
     return "\n".join(text)

@@ -7,6 +7,7 @@ prints C++ arrays, lowest power first, as they stand in the headers, each with t
 coefficients as rounded, as a power of two. Needs mpmath.
 """
 
+import itertools
 import sys
 from collections.abc import Callable
 
@@ -24,6 +25,24 @@ TABLES = {}
 # ---- Fitting ---------------------------------------------------------------------------------------------------------
 
 
+def alternating(error, n):
+    """Where the error is largest in each run of one sign; the n largest of these whose signs still alternate, or None."""
+    peaks = []
+    for i, e in enumerate(error):
+        if peaks and (e > 0) == (error[peaks[-1]] > 0):
+            if abs(e) > abs(error[peaks[-1]]):
+                peaks[-1] = i
+        else:
+            peaks.append(i)
+    while len(peaks) > n:  # an end goes alone, an inner one with a neighbour
+        size = [abs(error[i]) for i in peaks]
+        least = size.index(min(size)) if len(peaks) > n + 1 else 0 if size[0] < size[-1] else len(peaks) - 1
+        peaks.pop(least)
+        if 0 < least < len(peaks):
+            peaks.pop(least - 1 if size[least - 1] < size[least + 1] else least)
+    return peaks if len(peaks) == n else None
+
+
 def solve_remez(t, f, w, degree):
     """Coefficients c of the polynomial that makes the largest |w (f − Σ c_k tᵏ)| over the points t least."""
     n = degree + 2
@@ -34,23 +53,9 @@ def solve_remez(t, f, w, degree):
         rows = [[w[i] * t[i] ** k for k in range(degree + 1)] + [(-1) ** j] for j, i in enumerate(at)]
         *c, level = mpmath.lu_solve(mpmath.matrix(rows), mpmath.matrix([w[i] * f[i] for i in at]))
         error = [w[i] * (f[i] - mpmath.polyval(c[::-1], t[i])) for i in range(len(t))]
-        # The largest error of each run of one sign; then the best n of them in a row.
-        peaks = []
-        for i, e in enumerate(error):
-            if peaks and (e > 0) == (error[peaks[-1]] > 0):
-                if abs(e) > abs(error[peaks[-1]]):
-                    peaks[-1] = i
-            else:
-                peaks.append(i)
-        if len(peaks) < n or max(map(abs, error)) <= abs(level) * (1 + mpf(10) ** -6):
+        at = alternating(error, n)
+        if at is None or max(map(abs, error)) <= abs(level) * (1 + mpf(10) ** -6):
             break
-        while len(peaks) > n:  # the signs must go on alternating: an end goes alone, an inner one with a neighbour
-            size = [abs(error[i]) for i in peaks]
-            least = size.index(min(size)) if len(peaks) > n + 1 else 0 if size[0] < size[-1] else len(peaks) - 1
-            peaks.pop(least)
-            if 0 < least < len(peaks):
-                peaks.pop(least - 1 if size[least - 1] < size[least + 1] else least)
-        at = peaks
     return [x / unit**k for k, x in enumerate(c)]
 
 
@@ -66,8 +71,10 @@ def fit(f: Function, degree: int, lo, hi, weight: Function = lambda t: mpf(1), d
     """
     lo, hi = mpf(lo), mpf(hi)
     t = [(lo + hi) / 2 - (hi - lo) / 2 * mp.cos(mp.pi * (j + mpf(1) / 2) / POINTS) for j in range(POINTS)]
-    target, rest = [f(x) for x in t], []
-    w = [abs(mpf(weight(x))) for x in t]
+    return fit_points(t, [f(x) for x in t], [abs(mpf(weight(x))) for x in t], degree, dtype, exact)
+
+
+def fit_points(t, target, w, degree, dtype, exact=None):
     rest, scaled = list(target), list(w)
     out = []
     for k in range(degree + 1):
@@ -76,9 +83,9 @@ def fit(f: Function, degree: int, lo, hi, weight: Function = lambda t: mpf(1), d
         else:
             c = round_to(solve_remez(t, rest, scaled, degree - k)[0], dtype)
         out.append(c)
-        rest = [(r - c) / x for r, x in zip(rest, t)]
-        scaled = [s * abs(x) for s, x in zip(scaled, t)]
-    error = max(abs(v * (y - mpmath.polyval(out[::-1], x))) for x, y, v in zip(t, target, w))
+        rest = [(r - c) / x for r, x in zip(rest, t, strict=False)]
+        scaled = [s * abs(x) for s, x in zip(scaled, t, strict=False)]
+    error = max(abs(v * (y - mpmath.polyval(out[::-1], x))) for x, y, v in zip(t, target, w, strict=False))
     return out, error
 
 
@@ -150,6 +157,7 @@ def literal(v):
     digits, exponent = v.hex().split("p")
     return f"{digits.rstrip('0').rstrip('.')}p{exponent}"
 
+
 # ---- asin, acos, atan ------------------------------------------------------------------------------------------------
 
 table("kAsinF", "float", odd_excess(mp.asin), 4, 0, mpf("0.2501"), odd_weight(mp.asin))
@@ -163,19 +171,56 @@ constants("kQuarterPiD", "double", lambda: parts(mp.pi / 4, 51, 53))
 # ---- erf, erfc -------------------------------------------------------------------------------------------------------
 
 
-def scaled_erfc(shift):
-    """erfc(a) exp(a²)/(1 − t) of t = (a − shift)/(a + shift): without the decay and the singularity at a = ∞."""
+def solve_rational(t, f, w, m, n):
+    """Coefficients of polynomials P, Q of degrees m, n, Q(0) = 1, that bring the largest |w (f − P/Q)| near its least.
 
-    def f(t):
-        a = shift * (1 + t) / (1 - t)
-        return mp.exp(a * a) * mp.erfc(a) / (1 - t)
+    The equations P − f Q = ± error Q/w are solved with Q on the right taken from the solution before.
+    """
+    at = [round(i * (len(t) - 1) / (m + n + 1)) for i in range(m + n + 2)]
+    unit, best = max(t), None
+    t, q_at = [x / unit for x in t], [mpf(1)] * len(t)
+    for exchanges in range(20):
+        for _ in range(3 if exchanges else 8):
+            v = [w[i] / q_at[i] for i in at]
+            rows = [
+                [
+                    *(v[j] * t[i] ** k for k in range(m + 1)),
+                    *(-v[j] * f[i] * t[i] ** k for k in range(1, n + 1)),
+                    (-1) ** j,
+                ]
+                for j, i in enumerate(at)
+            ]
+            *c, level = mpmath.lu_solve(mpmath.matrix(rows), mpmath.matrix([v[j] * f[i] for j, i in enumerate(at)]))
+            p, q = c[: m + 1], [mpf(1), *c[m + 1 :]]
+            q_at = [mpmath.polyval(q[::-1], x) for x in t]
+        error = [v * (y - mpmath.polyval(p[::-1], x) / d) for x, y, v, d in zip(t, f, w, q_at, strict=False)]
+        worst = max(map(abs, error))
+        if best is None or worst < best[0]:
+            best = worst, [c / unit**k for k, c in enumerate(p)], [c / unit**k for k, c in enumerate(q)]
+        at = alternating(error, m + n + 2)
+        if at is None or worst <= abs(level) * (1 + mpf(10) ** -4):
+            break
+    return best[1:]
 
-    return f
+
+def rational_erfc(dtype, m, n, middle, furthest):
+    """P and Q with erfc(a) = exp(−a²)/(√π a + P(a)/Q(a)). The points lie as dense as the error changes its sign."""
+    end = (mpf(furthest) - middle) / (mpf(furthest) + middle)
+    u = [(end - 1) / 2 - (end + 1) / 2 * mp.cos(mp.pi * (j + mpf(1) / 2) / POINTS) for j in range(POINTS)]
+    a = [middle * (1 + x) / (1 - x) for x in u]
+    with mp.workdps(80):
+        y = [mp.exp(x * x) * mp.erfc(x) for x in a]
+        f = [1 / v - mp.sqrt(mp.pi) * x for x, v in zip(a, y, strict=False)]
+        q = [round_to(c, dtype) for c in solve_rational(a, f, y, m, n)[1]]
+        q_at = [mpmath.polyval(q[::-1], x) for x in a]
+        target, weight = [v * d for v, d in zip(f, q_at, strict=False)], [v / d for v, d in zip(y, q_at, strict=False)]
+    p, error = fit_points(a, target, weight, m, dtype, [1.0])
+    return p, q, error
 
 
-for suffix, dtype, degree, shift, furthest in ("F", "float", 9, 3, 10.4), ("D", "double", 22, 4, 27.6):
-    f, end = scaled_erfc(shift), (mpf(furthest) - shift) / (mpf(furthest) + shift)
-    table("kErfc" + suffix, dtype, f, degree, -1, end, lambda t, f=f: 1 / f(t))
+for suffix, args in ("F", ("float", 4, 5, 3, 10.4)), ("D", ("double", 9, 10, 4, 27.6)):
+    TABLES["kErfcP" + suffix] = lambda args=args: (args[0], *(rational_erfc(*args)[i] for i in (0, 2)))
+    TABLES["kErfcQ" + suffix] = lambda args=args: (args[0], *(rational_erfc(*args)[i] for i in (1, 2)))
 
 
 def erf_excess(s):
@@ -199,13 +244,16 @@ def near_exact(g: Function, x, dtype):
 
 
 def pieces(name: str, dtype: str, g: Function, edges: list, degree: int):
-    """Polynomials of x − c between the edges, relative to g: one row of the c, then one of each power's coefficients."""
+    """Polynomials of x − c between the edges, relative to g: a row of the c, then one of each power's coefficients."""
 
     def make():
         columns, worst = [], mpf(0)
-        for lo, hi in zip(edges, edges[1:]):
+        for lo, hi in itertools.pairwise(edges):
             c = near_exact(g, (lo + hi) / 2 if lo else mpf(0), dtype)
-            shifted = lambda t, c=c: g(c + t)
+
+            def shifted(t: mpf, c: mpf = c) -> mpf:
+                return g(c + t)
+
             first = [round_to(g(mpf(c)), dtype)]
             p, error = fit(shifted, degree, lo - c, hi - c, lambda t, f=shifted: 1 / f(t), dtype, first)
             columns.append([c, *p])
@@ -218,6 +266,15 @@ def pieces(name: str, dtype: str, g: Function, edges: list, degree: int):
 # Piece number round(x (4 − x/4)) or, of 32 for float, round(8 x).
 pieces("kErfTableD", "double", mp.erf, [mpf(0)] + [8 - 2 * mp.sqrt(mpf(15.5) - i) for i in range(16)], 11)
 pieces("kErfTableF", "float", mp.erf, [mpf(0)] + [(i + mpf(0.5)) / 8 for i in range(32)], 5)
+
+# Piece number round(x 23/4).
+pieces(
+    "kTailTableF",
+    "float",
+    lambda x: mp.erfc(x / mp.sqrt(2)) / 2,
+    [mpf(0)] + [(i + mpf(0.5)) * 4 / 23 for i in range(32)],
+    6,
+)
 
 # ---- exp, log and what is made of them -------------------------------------------------------------------------------
 

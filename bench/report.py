@@ -41,14 +41,19 @@ def met(bar: Bar, value: float | None) -> bool | None:
 def verdicts(suite: Any, outcome: Any) -> list[tuple[Bar, float | None, bool | None]]:
     """Return every bar of the case with its value and whether it is met. A peer that is not there bars nothing."""
     found = []
+    names = {peer.name for peer in outcome.case.peers}
     for bar in bars_of(suite.name, outcome.case.name):
+        if bar.peer and bar.peer not in names:
+            continue
         value = value_of(bar, outcome)
         found.append((bar, value, met(bar, value)))
     return found
 
 
 def passes(suite: Any, outcome: Any) -> bool:
-    return outcome.result.base in outcome.result.stats and all(good is not False for *_, good in verdicts(suite, outcome))
+    return outcome.result.base in outcome.result.stats and all(
+        good is not False for *_, good in verdicts(suite, outcome)
+    )
 
 
 # ---- Table -----------------------------------------------------------------------------------------------------------
@@ -104,7 +109,7 @@ def row(suite: Any, outcome: Any, names: list[str], rates: bool) -> list[str]:
         else:
             alone = outcome.result.stats.get(name)
             cells.append(amount(alone.median, suite.metric) if alone else why_not(outcome, name))
-    cells.append(", ".join(judgement(bar, value, good) for bar, value, good in verdicts(suite, outcome)))
+    cells.append(judgement(verdicts(suite, outcome)))
     return cells
 
 
@@ -112,8 +117,11 @@ def why_not(outcome: Any, name: str) -> str:
     return "WRONG" if name in outcome.wrong else "–"
 
 
-def judgement(bar: Bar, value: float | None, good: bool | None) -> str:
-    return f"{'?' if value is None else 'ok' if good else 'MISS'} {bar.text()}"
+def judgement(judged: list[tuple[Bar, float | None, bool | None]]) -> str:
+    """Name the bars that are missed or could not be tried; if there is none, ok."""
+    parts = [f"MISS {bar.text()}" for bar, _, good in judged if good is False]
+    parts += [f"? {bar.text()}" for bar, _, good in judged if good is None]
+    return ", ".join(parts) or ("ok" if judged else "")
 
 
 def progress(outcome: Any) -> None:
@@ -238,7 +246,9 @@ def draw_bounds(axis: Any, cases: list[dict[str, Any]], name: str, offset: float
             bound, _, peer = bar["bar"].removeprefix("≥ ").partition("× ")
             if peer == name:
                 place = j + offset
-                axis.plot([float(bound)] * 2, [place - thickness / 2, place + thickness / 2], color="red", linewidth=1.5)
+                axis.plot(
+                    [float(bound)] * 2, [place - thickness / 2, place + thickness / 2], color="red", linewidth=1.5
+                )
 
 
 def short(case: dict[str, Any]) -> str:

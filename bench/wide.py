@@ -1,7 +1,7 @@
 """References for accuracy.py: elementwise functions and their derivatives, in the precision of their arguments.
 
-They may lose a few units in the last place of long double, of which 2048 make one of float64; so nothing may cancel. What
-long double does badly is left to mpmath.
+They may lose a few units in the last place of long double, of which 2048 make one of float64; so nothing may cancel.
+What long double does badly is left to mpmath.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from pathlib import Path
 
 import mpmath
 import numpy as np
+import scipy.special
 from mpmath import mpf
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
-import reference  # noqa: E402
 
 Array = np.ndarray
 Function = Callable[..., Array]
@@ -24,25 +24,26 @@ Wide = np.longdouble
 PI = Wide(np.pi) + Wide("1.2246467991473531772e-16")
 
 
-def widened(value: mpf) -> Wide:
-    """A number of mpmath's as long double."""
-    head = float(value)
-    return Wide(head) + Wide(float(value - mpf(head))) if np.isfinite(head) else Wide(head)
-
-
-def exactly(name: str) -> Function:
-    """The function of that name: NumPy's or SciPy's for float64, mpmath's for long double."""
+def exactly(approximate: Function, exact: Callable[[mpf], mpf]) -> Function:
+    """A function: in float64 as NumPy or SciPy has it, in long double by mpmath."""
 
     def value(x: Array) -> Array:
         if x.dtype != Wide:
-            return reference.NUMPY[name](x)
-        out = reference.NUMPY[name](x.astype(np.float64)).astype(Wide)
+            return approximate(x)
+        out = approximate(x.astype(np.float64)).astype(Wide)
         with mpmath.workprec(200):
-            for i in np.flatnonzero(np.isfinite(x) & (x != 0) & (np.abs(x) < 50)):
-                out[i] = widened(reference.UNARY[name](mpf(float(x[i]))))
+            for i in np.flatnonzero(np.isfinite(x) & (x != 0) & (np.abs(x) < 50)):  # beyond, SciPy's 0, 1 or 2 will do
+                m, exponent = mpmath.frexp(exact(mpf(float(x[i]))))
+                head = float(m)
+                out[i] = np.ldexp(Wide(head) + Wide(float(m - head)), exponent)
         return out
 
     return value
+
+
+erf = exactly(scipy.special.erf, mpmath.erf)
+erfc = exactly(scipy.special.erfc, mpmath.erfc)
+normal_cdf = exactly(scipy.special.ndtr, lambda x: mpmath.erfc(-x / mpmath.sqrt(2)) / 2)
 
 
 def exp_square(factor: float, x: Array) -> Array:
@@ -106,8 +107,8 @@ UNARY: dict[str, tuple[Function, Function, Function]] = {
     "asinh": (np.arcsinh, lambda x: 1 / np.hypot(1, x), lambda x: -x / np.hypot(1, x) ** 3),
     "acosh": (np.arccosh, lambda x: 1 / np.sqrt(excess(x)), lambda x: -x / (excess(x) * np.sqrt(excess(x)))),
     "atanh": (np.arctanh, lambda x: 1 / span(x), lambda x: 2 * x / span(x) ** 2),
-    "erf": (exactly("erf"), bell, lambda x: -2 * x * bell(x)),
-    "erfc": (exactly("erfc"), lambda x: -bell(x), lambda x: 2 * x * bell(x)),
+    "erf": (erf, bell, lambda x: -2 * x * bell(x)),
+    "erfc": (erfc, lambda x: -bell(x), lambda x: 2 * x * bell(x)),
     "sigmoid": (
         sigmoid,
         lambda x: sigmoid(x) * sigmoid(-x),
@@ -119,8 +120,8 @@ UNARY: dict[str, tuple[Function, Function, Function]] = {
         lambda x: sigmoid(x) * sigmoid(-x),
     ),
     "gelu": (
-        exactly("gelu"),
-        lambda x: exactly("gelu")(x) / x + x * density(x),
+        lambda x: x * normal_cdf(x),
+        lambda x: normal_cdf(x) + x * density(x),
         lambda x: density(x) * (2 - x * x),
     ),
     "silu": (
@@ -172,13 +173,20 @@ BINARY: dict[str, tuple[Function, ...]] = {
     "mod": (np.mod,),
 }
 
-# Where terms cancel, the size of the terms: errors are told in units of its last place. By name and order.
+# Where terms cancel, or a factor may be subnormal: what the rounding errors are proportional to. By name and order.
 TERMS: dict[tuple[str, int], Function] = {
     ("sech2", 2): lambda x: 4 * sech2(x),
-    ("silu", 1): lambda x: sigmoid(x) * (1 + np.abs(x) * sigmoid(-x)),
-    ("silu", 2): lambda x: sigmoid(x) * sigmoid(-x) * (2 + np.abs(x)),
-    ("gelu", 1): lambda x: np.abs(exactly("gelu")(x) / x) + np.abs(x) * density(x),
-    ("gelu", 2): lambda x: density(x) * (2 + x * x),
+    ("silu", 0): lambda x: subnormal_factor(x),
+    ("silu", 1): lambda x: sigmoid(x) * (1 + np.abs(x) * sigmoid(-x)) + subnormal_factor(x),
+    ("silu", 2): lambda x: sigmoid(x) * sigmoid(-x) * (2 + np.abs(x)) + subnormal_factor(x),
+    ("gelu", 0): lambda x: subnormal_factor(x),
+    ("gelu", 1): lambda x: normal_cdf(x) + np.abs(x) * density(x) + subnormal_factor(x),
+    ("gelu", 2): lambda x: density(x) * (2 + x * x) + subnormal_factor(x * x),
     ("pow", 4): lambda x, y: np.power(x, y) / x * (1 + np.abs(y * np.log(x))),
     ("atan2", 4): lambda x, y: 1 / radius(x, y) ** 2,
 }
+
+
+def subnormal_factor(x: Array) -> Array:
+    """x times the smallest normal number: the rounding error of a subnormal number is as large as that of this one."""
+    return np.abs(x) * np.finfo(np.float64 if x.dtype == Wide else np.float32).tiny

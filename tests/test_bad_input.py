@@ -1,4 +1,4 @@
-"""Bad input: a typed error whose message names the operation, what it got and what it needs, and nothing has changed."""
+"""Bad input: a typed error whose message names the operation, what it got and what it needs, and nothing changed."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_dtypes_that_are_not_supported(make, dtype):
     check(DTypeError, [str(np.dtype(dtype)), "float32 or float64"], lambda: make(np.zeros(2, dtype)))
 
 
-# ---- transforms -------------------------------------------------------------------------------------------------------------
+# ---- transforms ------------------------------------------------------------------------------------------------------
 
 
 def identity(x):
@@ -290,7 +290,7 @@ def test_a_failed_call_leaves_parameters_and_caches_alone():
     assert w.asnumpy().tolist() == [2.0, 4.0]
 
 
-# ---- input that is merely unusual ---------------------------------------------------------------------------------------------
+# ---- input that is merely unusual ------------------------------------------------------------------------------------
 
 
 def unusual_arrays():

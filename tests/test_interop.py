@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import gc
 import hashlib
@@ -26,7 +27,7 @@ def filled(shape, dtype):
     return (np.arange(np.prod(shape, dtype=int)) - 2).reshape(shape).astype(dtype)
 
 
-# ---- NumPy --------------------------------------------------------------------------------------------------------------------
+# ---- NumPy -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -54,7 +55,9 @@ def test_what_is_copied_and_what_is_shared():
     assert np.shares_memory(Tensor(shared).asnumpy(), a)  # a tensor cannot change: no need to copy
 
 
-@pytest.mark.parametrize("view", [lambda t: t, lambda t: t.T, lambda t: t[:, 1:], lambda t: ops.broadcast_to(t[0], (4, 3))])
+@pytest.mark.parametrize(
+    "view", [lambda t: t, lambda t: t.T, lambda t: t[:, 1:], lambda t: ops.broadcast_to(t[0], (4, 3))]
+)
 def test_asnumpy_is_a_read_only_view_that_keeps_the_memory(view):
     t = view(Tensor(filled((2, 3), np.float64)))
     a = t.asnumpy()
@@ -112,7 +115,9 @@ def test_operators_beside_arrays(op):
 
 @pytest.mark.parametrize("op", [*BINARY, *COMPARISONS], ids=lambda f: f.__name__)
 @pytest.mark.parametrize(
-    "scalar", [2, 2.5, True, np.float64(2.5), np.float32(2.5), np.int64(2), np.int32(2), np.bool_(True), np.array(2.5)], ids=repr
+    "scalar",
+    [2, 2.5, True, np.float64(2.5), np.float32(2.5), np.int64(2), np.int32(2), np.bool_(True), np.array(2.5)],
+    ids=repr,
 )
 def test_operators_beside_scalars(op, scalar):
     a = np.array([1.5, 4.0], np.float32)
@@ -140,7 +145,7 @@ def test_dtypes_beside_scalars(tensor, scalar, result):
     assert (scalar * t).dtype == result
 
 
-# ---- buffers and DLPack -----------------------------------------------------------------------------------------------------------
+# ---- buffers and DLPack ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -231,10 +236,12 @@ def test_jax(dtype):
     np.testing.assert_array_equal(np.asarray(jax.numpy.from_dlpack(Tensor(a))), a)
 
 
-# ---- Python's protocols -------------------------------------------------------------------------------------------------------------
+# ---- Python's protocols ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, *(lambda t, p=p: pickle.loads(pickle.dumps(t, p)) for p in range(6))])
+@pytest.mark.parametrize(
+    "duplicate", [copy.copy, copy.deepcopy, *(lambda t, p=p: pickle.loads(pickle.dumps(t, p)) for p in range(6))]
+)
 def test_pickle_and_copy(duplicate):
     for dtype in DTYPES:
         for t in (Tensor(filled((2, 3), dtype)), Tensor(filled((2, 3), dtype)).T, Tensor(filled((), dtype))):
@@ -264,7 +271,9 @@ def test_conversions_to_python_numbers():
     assert (float(Tensor(1.5)), float(Tensor([[2.5]]))) == (1.5, 2.5)
     assert (int(Tensor(2.9)), int(Tensor(-2.9)), int(Tensor(2**62 + 1)), int(Tensor(True))) == (2, -2, 2**62 + 1, 1)
     assert (complex(Tensor(1.5)), math.sqrt(Tensor(4.0))) == (1.5, 2.0)
-    assert [bool(Tensor(v)) for v in (0.0, -0.0, 0.5, float("nan"), 0, 3, False, True)] == [False, False] + [True] * 2 + [False, True] * 2
+    assert [bool(Tensor(v)) for v in (0.0, -0.0, 0.5, float("nan"), 0, 3, False, True)] == [False, False] + [
+        True
+    ] * 2 + [False, True] * 2
     assert bool(Tensor([[0.0]])) is False
     assert operator.index(Tensor(3)) == 3
     assert ([10, 20, 30][Tensor(1)], list(range(Tensor(3)))) == (20, [0, 1, 2])
@@ -281,7 +290,7 @@ def test_sequences():
     assert len(t) == 3
     assert [row.tolist() for row in t] == t.tolist()
     assert [row.tolist() for row in reversed(t)] == t.tolist()[::-1]
-    a, b, c = t
+    _, b, _ = t
     assert b.tolist() == [3.0, 4.0]
     assert sum(t).tolist() == [9.0, 12.0]
     assert max(Tensor([1.0, 3.0, 2.0])).item() == 3.0
@@ -343,13 +352,27 @@ def test_reference_counts_of_operands_and_results():
     def work():
         for _ in range(1000):
             x + y, y - number, number * x, -x, x @ y, x < y, x[key], x[0], x == None, x != "s", abs(x)  # noqa: E711
-            float(x[0]), x.shape, x.dtype, x.T, x.item if False else x.size, ops.sin(x), ops.add(x, number), list(x), repr(x)
+            (
+                float(x[0]),
+                x.shape,
+                x.dtype,
+                x.T,
+                x.item if False else x.size,
+                ops.sin(x),
+                ops.add(x, number),
+                list(x),
+                repr(x),
+            )
             memoryview(x), x.asnumpy(), np.asarray(x), x.__dlpack__(), x**2, ops.sum(x, axis=0), Tensor(x), hash(x)
-            for bad in (lambda: x + "s", lambda: x + Tensor([1.0, 2.0, 3.0]), lambda: x[7], lambda: float(x), lambda: x[None, "a"]):
-                try:
+            for bad in (
+                lambda: x + "s",
+                lambda: x + Tensor([1.0, 2.0, 3.0]),
+                lambda: x[7],
+                lambda: float(x),
+                lambda: x[None, "a"],
+            ):
+                with contextlib.suppress(TypeError, ValueError, IndexError):
                     bad()
-                except (TypeError, ValueError, IndexError):
-                    pass
             x[0] = 1.0
 
     work()
@@ -361,12 +384,23 @@ def test_reference_counts_of_operands_and_results():
     assert all(abs(b - a) < 100 for a, b in zip(before, after, strict=True)), (before, after)
 
 
-# ---- assignment to elements -----------------------------------------------------------------------------------------------------------
+# ---- assignment to elements ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "key",
-    [0, -1, slice(1, None), slice(None, None, -2), (slice(None), 1), (..., 0), [0, 2], ([0, 1], [1, 0]), (None, 1), np.array([True, False, True])],
+    [
+        0,
+        -1,
+        slice(1, None),
+        slice(None, None, -2),
+        (slice(None), 1),
+        (..., 0),
+        [0, 2],
+        ([0, 1], [1, 0]),
+        (None, 1),
+        np.array([True, False, True]),
+    ],
     ids=str,
 )
 @pytest.mark.parametrize("value", [7, 2.5, "row"], ids=str)

@@ -1,4 +1,4 @@
-"""Derivatives of derivatives: levels are kept apart, all orders of modes agree, graph mode gives what eager mode gives."""
+"""Derivatives of derivatives: levels are kept apart, all orders of modes agree, graph mode gives what eager does."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def recorded(f):
 MODES = [reverse, forward, forward_by_pullback, recorded]
 
 
-# ---- perturbation confusion -----------------------------------------------------------------------------------------------
+# ---- perturbation confusion ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("inner", MODES)
@@ -102,7 +102,7 @@ def test_a_parameter_at_two_levels():
     assert w.asnumpy() == 3.0
 
 
-# ---- orders 1 to 5 against mpmath -------------------------------------------------------------------------------------------
+# ---- orders 1 to 5 against mpmath ------------------------------------------------------------------------------------
 
 
 def composed(m, x):
@@ -116,7 +116,9 @@ POINTS = [-0.9, 0.2, 1.7]
 def test_mixed_modes_against_mpmath(order):
     with mpmath.workdps(40):
         want = [float(mpmath.diff(lambda x: composed(mpmath, x), mpmath.mpf(x), order)) for x in POINTS]
-    choices = all_modes(order) if order < 4 else ["r" * order, "f" * order, "rf" * 3, "fr" * 3, "ffrrr", "rrrff", "rfffr"]
+    choices = (
+        all_modes(order) if order < 4 else ["r" * order, "f" * order, "rf" * 3, "fr" * 3, "ffrrr", "rrrff", "rfffr"]
+    )
     for modes in dict.fromkeys(m[:order] for m in choices):
         got = nest(lambda x: composed(ops, x), modes)(as_double(POINTS))
         assert_close(got.asnumpy(), want, TOLERANCE[order], err_msg=modes)
@@ -142,10 +144,12 @@ def test_mixed_partial_derivatives_of_several_variables():
     args = [as_double(v) for v in (0.3, 0.7, 1.1)]
     for positions in set(itertools.permutations((0, 0, 1, 2))):
         for modes in ("rrrr", "ffff", "rfrf", "ffrr"):
-            assert_close(nest(f, modes, positions)(*args).item(), float(reference), 1e-11, err_msg=f"{modes} {positions}")
+            assert_close(
+                nest(f, modes, positions)(*args).item(), float(reference), 1e-11, err_msg=f"{modes} {positions}"
+            )
 
 
-# ---- random programs ---------------------------------------------------------------------------------------------------------
+# ---- random programs -------------------------------------------------------------------------------------------------
 
 UNARY = [ops.sin, ops.cos, ops.tanh, ops.exp, ops.square, ops.sigmoid, ops.softplus, ops.neg, ops.atan, lambda x: x**3]
 BINARY = [
@@ -179,7 +183,7 @@ programs = st.lists(steps, min_size=2, max_size=8)
 
 
 def interpret(program, x):
-    """Run a program: each step applies a function to earlier values. The result is bounded, so that orders stay tame."""
+    """Run a program: each step applies a function to earlier values. The result is bounded, so orders stay tame."""
     values = [x, ops.sin(x) + 0.3]
     for fn, *operands in program:
         # tanh keeps towers of exponentials and products from overflowing

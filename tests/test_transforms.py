@@ -64,12 +64,14 @@ def scaled(gradient):
     return (np.array(gradient) * SENS).tolist()
 
 
-# ---- GradOperation ----------------------------------------------------------------------------------------------------
+# ---- GradOperation ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("sens_param", [False, True])
 @pytest.mark.parametrize(
-    ("get_all", "get_by_list"), [(False, False), (True, False), (False, True), (True, True)], ids=["first", "all", "list", "both"]
+    ("get_all", "get_by_list"),
+    [(False, False), (True, False), (False, True), (True, True)],
+    ids=["first", "all", "list", "both"],
 )
 def test_grad_operation_results(get_all, get_by_list, sens_param):
     net = Affine()
@@ -175,7 +177,7 @@ def test_a_parameter_shared_by_cells_counts_once():
     equal(ops.GradOperation(get_by_list=True)(net, net.trainable_params())(double(5.0)), ([30.0],))
 
 
-# ---- what can be differentiated -----------------------------------------------------------------------------------------
+# ---- what can be differentiated --------------------------------------------------------------------------------------
 
 
 class Scale:
@@ -323,7 +325,7 @@ def test_stop_gradient():
     equal(ev.grad(ev.grad(lambda x: x * x * ops.stop_gradient(x)))(x), [6.0])
 
 
-# ---- value_and_grad, weights, has_aux, return_ids --------------------------------------------------------------------------
+# ---- value_and_grad, weights, has_aux, return_ids --------------------------------------------------------------------
 
 
 def test_value_and_grad():
@@ -388,11 +390,14 @@ def test_a_parameter_may_be_written_inside():
     net = Net()
     for i in range(1, 4):
         # y (s + y) with s = 6 (i - 1): derivative s + 2 y by y
-        equal(ev.value_and_grad(net, 0, weights=net.w)(double(3.0)), ([36.0 * i], ([2 * (6.0 * i + 6)], [3 * (6.0 * i + 6)])))
+        equal(
+            ev.value_and_grad(net, 0, weights=net.w)(double(3.0)),
+            ([36.0 * i], ([2 * (6.0 * i + 6)], [3 * (6.0 * i + 6)])),
+        )
         equal(net.seen.value(), [6.0 * i])
 
 
-# ---- jvp and vjp ------------------------------------------------------------------------------------------------------------
+# ---- jvp and vjp -----------------------------------------------------------------------------------------------------
 
 
 def test_jvp():
@@ -448,7 +453,7 @@ def test_a_pullback_made_inside_a_gradient():
     equal(ev.grad(fn)(double(2.0)), [15.0 * 16])
 
 
-# ---- Jacobians ----------------------------------------------------------------------------------------------------------------
+# ---- Jacobians -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("jacobian", [ev.jacfwd, ev.jacrev])

@@ -1,10 +1,11 @@
-"""The floor: a copy that reads and writes as many bytes as the work must, with PyTorch's threads, into the same place."""
+"""The floor: a copy that reads and writes the bytes that the work must, with PyTorch's threads, into the same place."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
+
 from workloads import problems
 
 PACKAGES = ("torch",)

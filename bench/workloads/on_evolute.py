@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import evolute as ev
 import harness
 import numpy as np
+
+import evolute as ev
 from evolute import Tensor, ops
 from workloads import problems
 from workloads.work import Work, expression

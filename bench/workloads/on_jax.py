@@ -8,6 +8,7 @@ import harness
 import jax
 import jax.numpy as jnp
 import numpy as np
+
 from workloads import problems
 from workloads.work import Work, expression
 

@@ -10,6 +10,7 @@ from typing import Any
 import harness
 import mindspore as ms
 from mindspore import Tensor, ops
+
 from workloads import problems
 from workloads.work import Work, leaves
 
@@ -28,7 +29,7 @@ SPECIAL = {"pow2.5": power, "1/x": inverse}
 
 
 def set_threads(count: int) -> None:
-    """The number of CPUs bounds the kernels; `dispatch_threads_num` makes small graphs slower by an order of magnitude."""
+    """The number of CPUs bounds the kernels; `dispatch_threads_num` makes small graphs ten times slower."""
     ms.set_context(mode=ms.PYNATIVE_MODE)
 
 

@@ -1,10 +1,11 @@
-"""The workloads on NumPy (with SciPy's functions, where they are installed): no derivatives, but a measure for the rest."""
+"""The workloads on NumPy (with SciPy's functions, where installed): no derivatives, but a measure for the rest."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+
 from workloads import problems
 from workloads.work import expression
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import harness
 import torch
+
 from workloads import problems
 from workloads.work import Work, expression
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from dataclasses import dataclass
 from typing import Any
@@ -103,14 +104,14 @@ def matrices(m: int, k: int, n: int, dtype: str) -> tuple[Array, Array]:
 def mlp(*widths: int) -> list[tuple[Array, Array]]:
     """Weights (in, out) and biases of a network, float32."""
     rng = random("mlp")
-    pairs = zip(widths[:-1], widths[1:], strict=True)
+    pairs = itertools.pairwise(widths)
     return [
         ((rng.standard_normal((n, m)) / np.sqrt(n)).astype("float32"), 0.1 * rng.standard_normal(m).astype("float32"))
         for n, m in pairs
     ]
 
 
-# ---- u_t + u u_x = ν u_xx ---------------------------------------------------------------------------------------------
+# ---- u_t + u u_x = ν u_xx --------------------------------------------------------------------------------------------
 
 BURGERS_WIDTHS = (2, 64, 64, 64, 64, 1)
 VISCOSITY = 0.01 / np.pi

@@ -36,8 +36,13 @@ void Tape::process(const Op& op, const AttrsPtr& attrs, std::span<const Tensor> 
   apply(op, attrs, inner, out);
   if (!op.vjp) return;
 
-  Node node{&op, attrs, static_cast<std::uint32_t>(in.size()), static_cast<std::uint32_t>(out.size()),
-            operands_.size(), in_slots_.size(), static_cast<std::int32_t>(slots_.size())};
+  Node node{&op,
+            attrs,
+            static_cast<std::uint32_t>(in.size()),
+            static_cast<std::uint32_t>(out.size()),
+            operands_.size(),
+            in_slots_.size(),
+            static_cast<std::int32_t>(slots_.size())};
   for (std::size_t i = 0; i < in.size(); ++i) {
     in_slots_.push_back(slot_of(in[i]));
     operands_.push_back(op.saves_input(i) ? std::move(inner[i]) : Tensor());
@@ -76,8 +81,9 @@ void Tape::pull_back(const Node& node, std::vector<Tensor>& cotangents) {
 std::vector<Tensor> Tape::sweep(std::span<const Tensor> outputs, std::span<const Tensor> cotangents,
                                 std::span<const Tensor> inputs, bool consume) {
   if (consumed_)
-    throw TraceError("reverse mode: this pullback was already used and freed what it had saved; ask for one that can be "
-                     "called again (vjp without cotangents returns such a function)");
+    throw TraceError(
+        "reverse mode: this pullback was already used and freed what it had saved; ask for one that can be "
+        "called again (vjp without cotangents returns such a function)");
   std::vector<Tensor> slot_cotangents(slots_.size());
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     const std::int32_t slot = slot_of(outputs[i]);

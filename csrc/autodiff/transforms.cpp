@@ -107,8 +107,10 @@ Gradients gradients(const Function& f, const TensorList& inputs, const std::vect
   TensorList seeds = cotangents;
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     result.outputs.push_back(run.lower(outputs[i]));
-    if (cotangents.empty()) seeds.push_back(ones_like(result.outputs.back()));
-    else require_like(cotangents.at(i), outputs[i].aval(), "grad", "a cotangent");
+    if (cotangents.empty())
+      seeds.push_back(ones_like(result.outputs.back()));
+    else
+      require_like(cotangents.at(i), outputs[i].aval(), "grad", "a cotangent");
   }
   TensorList grads = run.pull(outputs, seeds, true);
   const auto split = grads.begin() + static_cast<std::ptrdiff_t>(wanted.size());
@@ -119,14 +121,15 @@ Gradients gradients(const Function& f, const TensorList& inputs, const std::vect
 
 namespace detail {
 
-Tensor grad_at(const Function& f, const TensorList& x, int position) {
-  return gradients(f, x, {position}).inputs[0];
-}
+Tensor grad_at(const Function& f, const TensorList& x, int position) { return gradients(f, x, {position}).inputs[0]; }
 
 namespace {
 // The k-th unit vector in the shape of x, as a value of x's dtype.
 Tensor unit(const Tensor& x, std::int64_t k) {
-  return reshape(cast(equal(arange(0, static_cast<double>(x.size()), 1, DType::Int64), scalar(static_cast<double>(k), DType::Int64)), x.dtype()), x.shape());
+  return reshape(cast(equal(arange(0, static_cast<double>(x.size()), 1, DType::Int64),
+                            scalar(static_cast<double>(k), DType::Int64)),
+                      x.dtype()),
+                 x.shape());
 }
 Shape joined(const Shape& a, const Shape& b) {
   Shape s = a;

@@ -73,7 +73,7 @@ void* system_allocate(std::size_t bytes, std::size_t align) {
   const auto allocate = [&] {
     // Plain malloc beneath is faster than its aligned relatives.
     return align <= __STDCPP_DEFAULT_NEW_ALIGNMENT__ ? ::operator new(bytes)
-                                                     : ::operator new (bytes, std::align_val_t{align});
+                                                     : ::operator new(bytes, std::align_val_t{align});
   };
   try {
     return allocate();
@@ -86,7 +86,7 @@ void system_free(void* p, std::size_t align) noexcept {
   if (align <= __STDCPP_DEFAULT_NEW_ALIGNMENT__)
     ::operator delete(p);
   else
-    ::operator delete (p, std::align_val_t{align});
+    ::operator delete(p, std::align_val_t{align});
 }
 
 void clear(FreeNode*& list, std::size_t bytes, std::size_t align) noexcept {

@@ -1,5 +1,5 @@
-// A fused loop: several elementwise operations run over one iteration space, block by block, so that what passes between
-// them stays in the first-level cache.
+// A fused loop: several elementwise operations run over one iteration space, block by block, so that what passes
+// between them stays in the first-level cache.
 #pragma once
 
 #include <array>
@@ -18,7 +18,7 @@ struct FusedProgram {
   static constexpr int kMaxExternal = 24;
 
   struct MicroOp {
-    int kernel;  // an ElementwiseKernel (math/elementwise.h), or kSelect
+    int kernel;   // an ElementwiseKernel (math/elementwise.h), or kSelect
     DType dtype;  // of its operands; of x and y for a selection
     std::uint8_t n_in, n_out;
     std::array<std::int16_t, 8> slots;  // inputs, then outputs

@@ -28,8 +28,10 @@ Tensor Bindings::get(Variable& v) {
 }
 
 void Bindings::set(Variable& v, Tensor value) {
-  if (Binding* b = find(v)) b->now = std::move(value);
-  else all_.push_back({Ref<Variable>(&v), {}, std::move(value)});
+  if (Binding* b = find(v))
+    b->now = std::move(value);
+  else
+    all_.push_back({Ref<Variable>(&v), {}, std::move(value)});
 }
 
 LevelScope::LevelScope(Level& level) : level_(level) {
@@ -45,8 +47,10 @@ LevelScope::~LevelScope() {
   for (const auto& b : bindings_.all_) {
     if (b.now.is_same(b.initial)) continue;
     Tensor value = settle(level_.lower(b.now));
-    if (bindings_.outer_) bindings_.outer_->set(*b.variable, std::move(value));
-    else b.variable->exchange_raw(std::move(value));
+    if (bindings_.outer_)
+      bindings_.outer_->set(*b.variable, std::move(value));
+    else
+      b.variable->exchange_raw(std::move(value));
   }
 }
 

@@ -41,7 +41,8 @@ class Level : public RefCounted {
 // A value of some transform: `inner` is the same value one level down. Keeps its level alive.
 class Traced : public Value {
  public:
-  Traced(Ref<Level> level, Tensor inner) : Value(inner.aval(), level.get()), inner(std::move(inner)), owner_(std::move(level)) {}
+  Traced(Ref<Level> level, Tensor inner)
+      : Value(inner.aval(), level.get()), inner(std::move(inner)), owner_(std::move(level)) {}
   const Tensor inner;
 
  protected:
@@ -69,8 +70,8 @@ class RecorderBase : public Level {
   std::vector<Tensor> made_;
 };
 
-// What variables hold as one level sees them: independent quantities of a derivative, and whatever was written since the
-// level opened. It is seen by this thread alone, and by nobody once the level has ended.
+// What variables hold as one level sees them: independent quantities of a derivative, and whatever was written since
+// the level opened. It is seen by this thread alone, and by nobody once the level has ended.
 class Bindings {
  public:
   struct Binding {
@@ -99,14 +100,15 @@ struct ThreadState {
   Bindings* bindings = nullptr;      // of the innermost level; null at the top level
 };
 #if defined(__GLIBC__)
-// Every operation looks at it several times, which is a plain load in this model and a call in others. That is safe for a
-// few bytes in a library that is loaded late, as glibc (other C libraries do not) has room for them in its static block.
+// Every operation looks at it several times, which is a plain load in this model and a call in others. That is safe for
+// a few bytes in a library that is loaded late, as glibc (other C libraries do not) has room for them in its static
+// block.
 [[gnu::tls_model("initial-exec")]]
 #endif
 extern constinit thread_local ThreadState thread_state;
 
-// Makes a level live on this thread for a scope. Levels nest strictly. What was written to variables in the scope goes to
-// the level below when it ends, as that level sees it.
+// Makes a level live on this thread for a scope. Levels nest strictly. What was written to variables in the scope goes
+// to the level below when it ends, as that level sees it.
 class LevelScope {
  public:
   explicit LevelScope(Level& level);

@@ -19,8 +19,8 @@
 
 // One region runs at a time. Its parts are handed out by a single atomic word, the ticket: the number of parts in the
 // upper half, the next part in the lower. Adding 1 to it claims a part, if there was one left. A claim says by itself
-// whether it is valid, so that a worker which comes too late touches nothing of a region that is over; and a region with
-// a valid claim cannot end before that part is done, so that what the claim gives access to stays as it is.
+// whether it is valid, so that a worker which comes too late touches nothing of a region that is over; and a region
+// with a valid claim cannot end before that part is done, so that what the claim gives access to stays as it is.
 
 namespace evolute {
 namespace {
@@ -28,8 +28,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using std::chrono::nanoseconds;
 
-// How long an idle worker, or a caller whose workers are not done, spins before it sleeps. Long enough to bridge the gaps
-// between the kernels of one computation; a worker that is not needed in that time halves it.
+// How long an idle worker, or a caller whose workers are not done, spins before it sleeps. Long enough to bridge the
+// gaps between the kernels of one computation; a worker that is not needed in that time halves it.
 constexpr nanoseconds kLongestSpin{50'000}, kShortestSpin{5'000};
 
 void relax() {

@@ -28,7 +28,8 @@ template <class T>
 void select_elements(char* const* p, const std::int64_t* step, std::int64_t n) {
   for (std::int64_t k = 0; k < n; ++k) {
     const bool c = *reinterpret_cast<const bool*>(p[0] + k * step[0]);
-    *reinterpret_cast<T*>(p[3] + k * step[3]) = *reinterpret_cast<const T*>(c ? p[1] + k * step[1] : p[2] + k * step[2]);
+    *reinterpret_cast<T*>(p[3] + k * step[3]) =
+        *reinterpret_cast<const T*>(c ? p[1] + k * step[1] : p[2] + k * step[2]);
   }
 }
 

@@ -3,10 +3,10 @@
 
 #include <cstring>
 
+#include "core/thread_pool.h"
 #include "cpu/cpu_backend.h"
 #include "cpu/simd.h"
 #include "cpu/strided_loop.h"
-#include "core/thread_pool.h"
 
 namespace evolute::cpu {
 
@@ -25,7 +25,8 @@ struct Prepared {
     const SimdKernels& kernels = simd();
     loops.reserve(p.ops.size());
     for (const auto& op : p.ops)
-      loops.push_back(op.kernel == FusedProgram::kSelect ? select_loop(op.dtype) : kernels.elementwise(op.kernel, op.dtype));
+      loops.push_back(op.kernel == FusedProgram::kSelect ? select_loop(op.dtype)
+                                                         : kernels.elementwise(op.kernel, op.dtype));
     scratch_bytes = p.slot_dtype.size() * kBlock * sizeof(double);
   }
 };
@@ -34,7 +35,9 @@ struct Prepared {
 class RowRunner {
  public:
   explicit RowRunner(const Prepared& prepared)
-      : prepared_(prepared), scratch_(allocate_host(prepared.scratch_bytes)), repeated_(prepared.program.slot_dtype.size()) {}
+      : prepared_(prepared),
+        scratch_(allocate_host(prepared.scratch_bytes)),
+        repeated_(prepared.program.slot_dtype.size()) {}
 
   void operator()(char* const* p, const std::int64_t* step, std::int64_t n) {
     const FusedProgram& program = prepared_.program;
@@ -98,14 +101,18 @@ template <class Make>
 void run_split(const FusedLoop& loop, double ns, Make make) {
   if (loop.ndim() > 1) {
     const double per_part = ns * static_cast<double>(loop.length(0)) * static_cast<double>(loop.length(1));
-    return parallel_ranges(loop.parts(), per_part, [&](std::int64_t begin, std::int64_t end) { loop.run(make(), begin, end); });
+    return parallel_ranges(loop.parts(), per_part,
+                           [&](std::int64_t begin, std::int64_t end) { loop.run(make(), begin, end); });
   }
-  parallel_ranges(loop.length(0), ns, [&](std::int64_t begin, std::int64_t end) {
-    std::array<char*, FusedLoop::kMaxOperands> p;
-    std::array<std::int64_t, FusedLoop::kMaxOperands> step;
-    for (int k = 0; k < loop.operands(); ++k) step[k] = loop.stride(0, k), p[k] = loop.data(k) + begin * step[k];
-    make()(p.data(), step.data(), end - begin);
-  }, kBlock);
+  parallel_ranges(
+      loop.length(0), ns,
+      [&](std::int64_t begin, std::int64_t end) {
+        std::array<char*, FusedLoop::kMaxOperands> p;
+        std::array<std::int64_t, FusedLoop::kMaxOperands> step;
+        for (int k = 0; k < loop.operands(); ++k) step[k] = loop.stride(0, k), p[k] = loop.data(k) + begin * step[k];
+        make()(p.data(), step.data(), end - begin);
+      },
+      kBlock);
 }
 
 }  // namespace

@@ -6,8 +6,7 @@
 namespace evolute::cpu {
 namespace {
 
-// ---- Loop nests
-// ------------------------------------------------------------------------------------------------------
+// ---- Loop nests -----------------------------------------------------------------------------------------------------
 
 struct LoopAxis {
   std::int64_t length, in, out;  // strides in bytes
@@ -80,8 +79,7 @@ struct Plan {
   return p;
 }
 
-// ---- Reductions as monoids
-// -------------------------------------------------------------------------------------------
+// ---- Reductions as monoids ------------------------------------------------------------------------------------------
 
 struct SumOf {
   template <class T>
@@ -137,8 +135,7 @@ struct AllOf {
   static bool combine(bool a, bool b) { return a & b; }
 };
 
-// ---- The reduction itself
-// --------------------------------------------------------------------------------------------
+// ---- The reduction itself -------------------------------------------------------------------------------------------
 
 // Partial results combine pairwise, at every level: the rounding error of a sum grows with the logarithm of its length.
 // Functions that recurse are kept out of line: unrolled into each other they would multiply the size of the library.
@@ -315,8 +312,7 @@ DType working_dtype(Reduction r, DType in, DType out) {
   }
 }
 
-// ---- Position of the extremum
-// ----------------------------------------------------------------------------------------
+// ---- Position of the extremum ---------------------------------------------------------------------------------------
 
 // Whether x takes the place of `best`. NaN beats every number, and nothing beats NaN.
 template <bool max, class T>
@@ -356,8 +352,7 @@ void arg_extremum(const Plan& plan) {
   });
 }
 
-// ---- Running sums
-// ----------------------------------------------------------------------------------------------------
+// ---- Running sums ---------------------------------------------------------------------------------------------------
 
 template <class T>
 void running_sum(const Plan& plan, bool reverse) {

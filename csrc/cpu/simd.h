@@ -1,8 +1,9 @@
 // Kernels compiled once per instruction set, and the choice among them at run time.
 //
-// The files in cpu/simd/ are compiled several times, each time with other compiler flags and with EV_SIMD_LEVEL naming the
-// set: v2, v3 (AVX2, FMA), v4 (AVX-512) on x86-64; native elsewhere. Everything they define must have internal linkage
-// but for the one table they export: a linker keeps one copy of an inline function, and it might keep the AVX-512 one.
+// The files in cpu/simd/ are compiled several times, each time with other compiler flags and with EV_SIMD_LEVEL naming
+// the set: v2, v3 (AVX2, FMA), v4 (AVX-512) on x86-64; native elsewhere. Everything they define must have internal
+// linkage but for the one table they export: a linker keeps one copy of an inline function, and it might keep the
+// AVX-512 one.
 #pragma once
 
 #include <span>

@@ -29,7 +29,8 @@ class BasicStridedLoop {
   };
 
   // Operands broadcast to `shape`.
-  BasicStridedLoop(const Shape& shape, std::span<const Array* const> arrays) : operands_(static_cast<int>(arrays.size())) {
+  BasicStridedLoop(const Shape& shape, std::span<const Array* const> arrays)
+      : operands_(static_cast<int>(arrays.size())) {
     if (flat(shape, arrays)) return;
     std::array<Operand, kMaxOperands> operands;
     for (int k = 0; k < operands_; ++k) {
@@ -46,7 +47,8 @@ class BasicStridedLoop {
   BasicStridedLoop(const Shape& shape, std::initializer_list<const Array*> arrays)
       : BasicStridedLoop(shape, std::span<const Array* const>(arrays.begin(), arrays.size())) {}
 
-  BasicStridedLoop(const Shape& shape, std::span<const Operand> operands) : operands_(static_cast<int>(operands.size())) {
+  BasicStridedLoop(const Shape& shape, std::span<const Operand> operands)
+      : operands_(static_cast<int>(operands.size())) {
     std::array<Operand, kMaxOperands> copy;
     std::copy(operands.begin(), operands.end(), copy.begin());
     plan(shape, copy);

@@ -26,7 +26,10 @@ struct Group {
 class Grouping {
  public:
   explicit Grouping(const Graph& graph)
-      : graph_(graph), group_of_node_(graph.nodes.size()), made_in_(graph.values.size(), -1), readers_(graph.values.size()) {
+      : graph_(graph),
+        group_of_node_(graph.nodes.size()),
+        made_in_(graph.values.size(), -1),
+        readers_(graph.values.size()) {
     for (std::size_t n = 0; n < graph.nodes.size(); ++n)
       for (ValueId id : graph.nodes[n].in) readers_[index(id)].push_back(n);
     escapes_.resize(graph.values.size());
@@ -99,8 +102,8 @@ class Grouping {
   std::vector<Group> groups_;
   std::vector<std::size_t> group_of_node_;  // of nodes below assigned_
   std::size_t assigned_ = 0;
-  std::vector<std::ptrdiff_t> made_in_;               // group that computes each value; -1 for none
-  std::vector<std::vector<std::size_t>> readers_;     // nodes that read each value
+  std::vector<std::ptrdiff_t> made_in_;            // group that computes each value; -1 for none
+  std::vector<std::vector<std::size_t>> readers_;  // nodes that read each value
   std::vector<bool> escapes_;
 };
 
@@ -116,7 +119,9 @@ Step make_loop(const Graph& graph, const Grouping& grouping, std::size_t g) {
       made.push_back(id);
       if (grouping.needed_outside(id, g)) step.out.push_back(id);
     }
-  auto contains = [](const std::vector<ValueId>& v, ValueId id) { return std::find(v.begin(), v.end(), id) != v.end(); };
+  auto contains = [](const std::vector<ValueId>& v, ValueId id) {
+    return std::find(v.begin(), v.end(), id) != v.end();
+  };
   for (std::size_t n : group.nodes)
     for (ValueId id : graph.nodes[n].in)
       if (!contains(made, id) && !contains(step.in, id)) step.in.push_back(id);
@@ -139,8 +144,11 @@ Step make_loop(const Graph& graph, const Grouping& grouping, std::size_t g) {
   const auto first_temporary = static_cast<std::int16_t>(program.slot_dtype.size());
   for (std::size_t n : group.nodes) {
     const Graph::Node& node = graph.nodes[n];
-    FusedProgram::MicroOp op{node.op->kernel_id, dtype(node.in.back()), static_cast<std::uint8_t>(node.in.size()),
-                             static_cast<std::uint8_t>(node.out.size()), {}};
+    FusedProgram::MicroOp op{node.op->kernel_id,
+                             dtype(node.in.back()),
+                             static_cast<std::uint8_t>(node.in.size()),
+                             static_cast<std::uint8_t>(node.out.size()),
+                             {}};
     if (op.kernel < 0) op.kernel = FusedProgram::kSelect;
     std::size_t at = 0;
     for (ValueId id : node.in) op.slots[at++] = slot[static_cast<std::size_t>(id)];
@@ -148,17 +156,22 @@ Step make_loop(const Graph& graph, const Grouping& grouping, std::size_t g) {
       std::int16_t& s = slot[static_cast<std::size_t>(id)];
       if (s < 0) {
         // Blocks are large enough for any dtype, but a slot has one.
-        const auto same = std::find_if(free.begin(), free.end(), [&](std::int16_t f) { return program.slot_dtype[f] == dtype(id); });
-        if (same != free.end()) s = *same, free.erase(same);
-        else s = new_slot(id);
+        const auto same =
+            std::find_if(free.begin(), free.end(), [&](std::int16_t f) { return program.slot_dtype[f] == dtype(id); });
+        if (same != free.end())
+          s = *same, free.erase(same);
+        else
+          s = new_slot(id);
       }
       op.slots[at++] = s;
     }
     for (ValueId id : node.in)
-      if (const std::int16_t s = slot[static_cast<std::size_t>(id)]; --uses[static_cast<std::size_t>(id)] == 0 && s >= first_temporary)
+      if (const std::int16_t s = slot[static_cast<std::size_t>(id)];
+          --uses[static_cast<std::size_t>(id)] == 0 && s >= first_temporary)
         free.push_back(s);
     for (ValueId id : node.out)  // results that nobody reads
-      if (const std::int16_t s = slot[static_cast<std::size_t>(id)]; uses[static_cast<std::size_t>(id)] == 0 && s >= first_temporary)
+      if (const std::int16_t s = slot[static_cast<std::size_t>(id)];
+          uses[static_cast<std::size_t>(id)] == 0 && s >= first_temporary)
         free.push_back(s);
     program.ops.push_back(op);
   }

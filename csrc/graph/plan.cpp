@@ -21,11 +21,11 @@ struct Block {
   std::size_t bytes, first, last, offset;
 };
 
-// Places blocks in the order in which their lifetimes begin, each in the tightest gap: n log n, for programs so long that
-// `pack` would take n² steps.
+// Places blocks in the order in which their lifetimes begin, each in the tightest gap: n log n, for programs so long
+// that `pack` would take n² steps.
 std::size_t pack_in_order(std::vector<Block>& blocks) {
   std::stable_sort(blocks.begin(), blocks.end(), [](const Block& a, const Block& b) { return a.first < b.first; });
-  std::map<std::size_t, std::size_t> gaps;                    // offset → bytes
+  std::map<std::size_t, std::size_t> gaps;                     // offset → bytes
   std::set<std::pair<std::size_t, std::size_t>> gaps_by_size;  // bytes, offset
   const auto add_gap = [&](std::size_t offset, std::size_t bytes) {
     gaps[offset] = bytes;
@@ -80,7 +80,9 @@ std::size_t pack(std::vector<Block>& blocks) {
       if (b.offset + b.bytes <= p->offset) break;
       b.offset = std::max(b.offset, p->offset + p->bytes);
     }
-    placed.insert(std::upper_bound(placed.begin(), placed.end(), &b, [](const Block* x, const Block* y) { return x->offset < y->offset; }), &b);
+    placed.insert(std::upper_bound(placed.begin(), placed.end(), &b,
+                                   [](const Block* x, const Block* y) { return x->offset < y->offset; }),
+                  &b);
     total = std::max(total, b.offset + b.bytes);
   }
   return total;
@@ -91,9 +93,9 @@ std::size_t pack(std::vector<Block>& blocks) {
 // The state of one run. Arrays in the arena are made once and serve all runs.
 struct Plan::Frame {
   Ref<Buffer> arena;
-  std::vector<Ref<Array>> kept;      // arena values
-  std::vector<Ref<Array>> current;   // views and outputs of this run
-  std::vector<Array*> array;         // of each value
+  std::vector<Ref<Array>> kept;     // arena values
+  std::vector<Ref<Array>> current;  // views and outputs of this run
+  std::vector<Array*> array;        // of each value
 };
 
 Plan::Plan(std::shared_ptr<const Graph> graph) : graph_(std::move(graph)), steps_(fuse(*graph_)) { place(); }
@@ -123,7 +125,8 @@ void Plan::place() {
     }
   }
   auto escape = [&](ValueId id) {
-    if (Placement& p = placement_[index(root[index(id)])]; p.kind == Placement::Kind::Arena) p.kind = Placement::Kind::Output;
+    if (Placement& p = placement_[index(root[index(id)])]; p.kind == Placement::Kind::Arena)
+      p.kind = Placement::Kind::Output;
   };
   for (ValueId id : graph_->outputs) escape(id);
   for (const auto& v : graph_->variables)
@@ -152,7 +155,8 @@ std::unique_ptr<Plan::Frame> Plan::take_frame() const {
   for (std::size_t i = 0; i < placement_.size(); ++i) {
     if (placement_[i].kind != Placement::Kind::Arena) continue;
     const Aval& a = graph_->values[i];
-    frame->kept.push_back(make_ref<Array>(a, frame->arena, frame->arena->data() + placement_[i].offset, row_major(a.shape)));
+    frame->kept.push_back(
+        make_ref<Array>(a, frame->arena, frame->arena->data() + placement_[i].offset, row_major(a.shape)));
     frame->array[i] = frame->kept.back().get();
   }
   for (const auto& c : graph_->constants) frame->array[index(c.id)] = static_cast<Array*>(c.value.value());
@@ -162,7 +166,8 @@ std::unique_ptr<Plan::Frame> Plan::take_frame() const {
 std::vector<Tensor> Plan::run(std::span<const Tensor> inputs, std::span<const Tensor> variables) const {
   std::unique_ptr<Frame> frame = take_frame();
   auto& array = frame->array;
-  for (std::size_t i = 0; i < graph_->inputs.size(); ++i) array[index(graph_->inputs[i])] = static_cast<Array*>(inputs[i].value());
+  for (std::size_t i = 0; i < graph_->inputs.size(); ++i)
+    array[index(graph_->inputs[i])] = static_cast<Array*>(inputs[i].value());
   for (std::size_t i = 0; i < graph_->variables.size(); ++i)
     array[index(graph_->variables[i].in)] = static_cast<Array*>(variables[i].value());
   auto hold = [&](ValueId id, Ref<Array> a) {
@@ -185,8 +190,10 @@ std::vector<Tensor> Plan::run(std::span<const Tensor> inputs, std::span<const Te
       if (placement_[index(id)].kind == Placement::Kind::Output) hold(id, empty(graph_->values[index(id)]));
       out.push_back(array[index(id)]);
     }
-    if (step.kind == Step::Kind::Fused) backend(DeviceType::CPU).fused(step.program, in, out);
-    else step.node->op->kernel(*step.node->op, step.node->attrs.get(), in, out);
+    if (step.kind == Step::Kind::Fused)
+      backend(DeviceType::CPU).fused(step.program, in, out);
+    else
+      step.node->op->kernel(*step.node->op, step.node->attrs.get(), in, out);
   }
 
   std::vector<Tensor> results;

@@ -1,7 +1,7 @@
 // The plan of a graph: its steps, with every intermediate placed in one arena ahead of time.
 //
-// A step is a fused loop of elementwise nodes, a kernel, or a view. A run allocates its outputs and nothing else: arenas are
-// kept between runs.
+// A step is a fused loop of elementwise nodes, a kernel, or a view. A run allocates its outputs and nothing else:
+// arenas are kept between runs.
 #pragma once
 
 #include <mutex>
@@ -26,7 +26,7 @@ struct Placement {
     External,  // input, variable or constant
     View,      // of another value
     Arena,
-    Output,    // a buffer of its own, because a result refers to it
+    Output,  // a buffer of its own, because a result refers to it
   };
   Kind kind = Kind::None;
   std::size_t offset = 0;  // in the arena
@@ -44,8 +44,8 @@ class Plan {
   const std::vector<Step>& steps() const { return steps_; }
   std::size_t arena_bytes() const { return arena_bytes_; }
 
-  // Runs on concrete inputs and the values of the graph's variables (`read_variables`). Gives the outputs, followed by the
-  // values to be written back (`write_variables`). Touches nothing else, so several threads may run one plan.
+  // Runs on concrete inputs and the values of the graph's variables (`read_variables`). Gives the outputs, followed by
+  // the values to be written back (`write_variables`). Touches nothing else, so several threads may run one plan.
   std::vector<Tensor> run(std::span<const Tensor> inputs, std::span<const Tensor> variables) const;
 
  private:

@@ -33,7 +33,8 @@ ValueId Recorder::id_of(const Tensor& tensor) {
   const Tensor& t = settle(tensor);
   if (t.value()->level() == this) return static_cast<const Symbol*>(t.value())->id;
   if (t.value()->level())
-    throw TraceError(cat("a tensor (", t.aval(), ") of a transform outside the recorded function reached its graph; pass it "
+    throw TraceError(cat("a tensor (", t.aval(),
+                         ") of a transform outside the recorded function reached its graph; pass it "
                          "as an argument instead of capturing it"));
   auto [at, fresh] = constants_.try_emplace(t.value(), static_cast<ValueId>(graph_.values.size()));
   if (fresh) {

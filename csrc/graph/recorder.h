@@ -17,7 +17,8 @@ class Recorder final : public RecorderBase {
   void process(const Op& op, const AttrsPtr& attrs, std::span<const Tensor> in, std::span<Tensor> out) override;
   Tensor read(Variable& v) override;
 
-  // The graph of what was recorded; `outputs` may be symbolic or concrete, `variables` is what the function left in them.
+  // The graph of what was recorded; `outputs` may be symbolic or concrete, `variables` is what the function left in
+  // them.
   std::shared_ptr<Graph> finish(std::span<const Tensor> outputs, std::span<const Bindings::Binding> variables);
 
   const Graph& graph() const { return graph_; }

@@ -33,7 +33,8 @@ std::shared_ptr<Graph> rewrite(const Graph& graph, RewriteRule rule) {
 
   std::size_t next_in = graph.inputs.size(), next_out = graph.outputs.size();
   for (const auto& v : graph.variables)
-    fresh->variables.push_back({v.variable, v.aval, fresh->inputs[next_in++], v.out < 0 ? -1 : fresh->outputs[next_out++]});
+    fresh->variables.push_back(
+        {v.variable, v.aval, fresh->inputs[next_in++], v.out < 0 ? -1 : fresh->outputs[next_out++]});
   fresh->inputs.resize(graph.inputs.size());
   fresh->outputs.resize(graph.outputs.size());
   prune(*fresh);

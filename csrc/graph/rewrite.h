@@ -1,7 +1,7 @@
 // Passes: functions from graph to graph.
 //
-// A pass replays the graph through a recorder that shares equal operations. For each node a rule may offer other results,
-// written in terms of the public operations on the new graph's values; what nobody then needs is pruned.
+// A pass replays the graph through a recorder that shares equal operations. For each node a rule may offer other
+// results, written in terms of the public operations on the new graph's values; what nobody then needs is pruned.
 #pragma once
 
 #include "graph/recorder.h"
@@ -26,7 +26,8 @@ class Rewriter {
 };
 
 // Sets `out` and returns true, or returns false to have the node replayed as it is.
-using RewriteRule = bool (*)(const Rewriter& r, const Graph::Node& node, std::span<const Tensor> in, std::span<Tensor> out);
+using RewriteRule = bool (*)(const Rewriter& r, const Graph::Node& node, std::span<const Tensor> in,
+                             std::span<Tensor> out);
 
 std::shared_ptr<Graph> rewrite(const Graph& graph, RewriteRule rule);
 

@@ -14,21 +14,21 @@ enum class Residual : std::uint8_t { x, y };
 // F::f(x, y), F::dx(x, y), F::dy(x, y).
 namespace fn {
 
-#define EV_UNARY(Name, fun, types, r, lo, hi, F, D1, D2, text)  \
-  struct Name {                                                 \
-    static constexpr Residual residual = Residual::r;           \
-    template <class V>                                          \
-    static V f([[maybe_unused]] V x) {                          \
-      return F;                                                 \
-    }                                                           \
-    template <class V>                                          \
-    static constexpr V d1([[maybe_unused]] V r) {                         \
-      return D1;                                                \
-    }                                                           \
-    template <class V>                                          \
-    static constexpr V d2([[maybe_unused]] V r) {                         \
-      return D2;                                                \
-    }                                                           \
+#define EV_UNARY(Name, fun, types, r, lo, hi, F, D1, D2, text) \
+  struct Name {                                                \
+    static constexpr Residual residual = Residual::r;          \
+    template <class V>                                         \
+    static V f([[maybe_unused]] V x) {                         \
+      return F;                                                \
+    }                                                          \
+    template <class V>                                         \
+    static constexpr V d1([[maybe_unused]] V r) {              \
+      return D1;                                               \
+    }                                                          \
+    template <class V>                                         \
+    static constexpr V d2([[maybe_unused]] V r) {              \
+      return D2;                                               \
+    }                                                          \
   };
 #define EV_UNARY_FLAT(Name, fun, types, lo, hi, F, text) \
   struct Name {                                          \
@@ -37,32 +37,32 @@ namespace fn {
       return F;                                          \
     }                                                    \
   };
-#define EV_BINARY(Name, fun, types, lo, hi, F, DX, DY, DXX, DXY, DYY, text)           \
-  struct Name {                                                                     \
-    template <class V>                                                              \
-    static V f(V x, V y) {                                                          \
-      return F;                                                                     \
-    }                                                                               \
-    template <class V>                                                              \
-    static constexpr V dx([[maybe_unused]] V x, [[maybe_unused]] V y) {             \
-      return DX;                                                                    \
-    }                                                                               \
-    template <class V>                                                              \
-    static constexpr V dy([[maybe_unused]] V x, [[maybe_unused]] V y) {             \
-      return DY;                                                                    \
-    }                                                                               \
-    template <class V>                                                              \
-    static constexpr V dxx([[maybe_unused]] V x, [[maybe_unused]] V y) {             \
-      return DXX;                                                                    \
-    }                                                                               \
-    template <class V>                                                              \
-    static constexpr V dxy([[maybe_unused]] V x, [[maybe_unused]] V y) {             \
-      return DXY;                                                                    \
-    }                                                                               \
-    template <class V>                                                              \
-    static constexpr V dyy([[maybe_unused]] V x, [[maybe_unused]] V y) {             \
-      return DYY;                                                                    \
-    }                                                                               \
+#define EV_BINARY(Name, fun, types, lo, hi, F, DX, DY, DXX, DXY, DYY, text) \
+  struct Name {                                                             \
+    template <class V>                                                      \
+    static V f(V x, V y) {                                                  \
+      return F;                                                             \
+    }                                                                       \
+    template <class V>                                                      \
+    static constexpr V dx([[maybe_unused]] V x, [[maybe_unused]] V y) {     \
+      return DX;                                                            \
+    }                                                                       \
+    template <class V>                                                      \
+    static constexpr V dy([[maybe_unused]] V x, [[maybe_unused]] V y) {     \
+      return DY;                                                            \
+    }                                                                       \
+    template <class V>                                                      \
+    static constexpr V dxx([[maybe_unused]] V x, [[maybe_unused]] V y) {    \
+      return DXX;                                                           \
+    }                                                                       \
+    template <class V>                                                      \
+    static constexpr V dxy([[maybe_unused]] V x, [[maybe_unused]] V y) {    \
+      return DXY;                                                           \
+    }                                                                       \
+    template <class V>                                                      \
+    static constexpr V dyy([[maybe_unused]] V x, [[maybe_unused]] V y) {    \
+      return DYY;                                                           \
+    }                                                                       \
   };
 #define EV_BINARY_FLAT(Name, fun, types, lo, hi, F, text) \
   struct Name {                                           \

@@ -8,8 +8,8 @@
 #include <limits>
 #include <type_traits>
 
-// Code compiled for several instruction sets (cpu/simd.h) gets names of its own for each, or a linker would keep one copy
-// of an inline function and use it for all.
+// Code compiled for several instruction sets (cpu/simd.h) gets names of its own for each, or a linker would keep one
+// copy of an inline function and use it for all.
 #if defined(EV_SIMD_LEVEL)
 #define EV_LEVEL_BEGIN inline namespace EV_SIMD_LEVEL {
 #define EV_LEVEL_END }
@@ -67,10 +67,10 @@ struct Scalar<bool> {
   friend constexpr bool operator!=(Scalar a, int b) { return a.v != (b != 0); }
 };
 
-#define EV_STD_FUNCTION(fn)      \
-  template <class T>             \
-  Scalar<T> fn(Scalar<T> x) {    \
-    return std::fn(x.v);         \
+#define EV_STD_FUNCTION(fn)   \
+  template <class T>          \
+  Scalar<T> fn(Scalar<T> x) { \
+    return std::fn(x.v);      \
   }
 EV_STD_FUNCTION(sqrt)
 EV_STD_FUNCTION(exp)
@@ -104,19 +104,23 @@ Scalar<T> atan2(Scalar<T> y, Scalar<T> x) {
 
 template <class T>
 Scalar<T> abs(Scalar<T> x) {
-  if constexpr (std::is_integral_v<T>) return x.v < 0 ? -x : x;
-  else return std::fabs(x.v);
+  if constexpr (std::is_integral_v<T>)
+    return x.v < 0 ? -x : x;
+  else
+    return std::fabs(x.v);
 }
 template <class T>
 Scalar<T> sign(Scalar<T> x) {  // NaN stays NaN
   return select(x > 0, Scalar<T>(1), select(x < 0, Scalar<T>(-1), x));
 }
 
-#define EV_ROUNDING(fn, std_fn)                      \
-  template <class T>                                 \
-  Scalar<T> fn(Scalar<T> x) {                        \
-    if constexpr (std::is_integral_v<T>) return x;   \
-    else return std::std_fn(x.v);                    \
+#define EV_ROUNDING(fn, std_fn)          \
+  template <class T>                     \
+  Scalar<T> fn(Scalar<T> x) {            \
+    if constexpr (std::is_integral_v<T>) \
+      return x;                          \
+    else                                 \
+      return std::std_fn(x.v);           \
   }
 EV_ROUNDING(floor, floor)
 EV_ROUNDING(ceil, ceil)

@@ -1,4 +1,5 @@
-// Static parameters of the primitives, one record per kind: for their own rules, and for those who rewrite or batch them.
+// Static parameters of the primitives, one record per kind: for their own rules, and for those who rewrite or batch
+// them.
 #pragma once
 
 #include <vector>

@@ -1,7 +1,7 @@
 // Primitives, rules and functions of the elementwise family, made from elementwise.def.
 //
-// The family is closed under differentiation. F has the kernels F(x), F.d1(g, r) = g p(r) and F.d2(g, r) = g p'(r), where
-// r is the residual; the rule of one kernel calls the next, and beyond them Dual composes the formula.
+// The family is closed under differentiation. F has the kernels F(x), F.d1(g, r) = g p(r) and F.d2(g, r) = g p'(r),
+// where r is the residual; the rule of one kernel calls the next, and beyond them Dual composes the formula.
 #include "ops/elementwise.h"
 
 #include <array>
@@ -72,13 +72,17 @@ constexpr bool d2_varies = F::template d2<Probe>(Probe::variable()).varies;
 // g p(r) and g p'(r) and g p''(r).
 template <class F>
 Tensor times_d1(const Tensor& g, const Tensor& r) {
-  if constexpr (d1_varies<F>) return apply(*UnaryOps<F>::d1, nullptr, g, r);
-  else return scaled(g, F::template d1<Expr>(Expr(0)));
+  if constexpr (d1_varies<F>)
+    return apply(*UnaryOps<F>::d1, nullptr, g, r);
+  else
+    return scaled(g, F::template d1<Expr>(Expr(0)));
 }
 template <class F>
 Tensor times_d2(const Tensor& g, const Tensor& r) {
-  if constexpr (d2_varies<F>) return apply(*UnaryOps<F>::d2, nullptr, g, r);
-  else return scaled(g, F::template d2<Expr>(Expr(0)));
+  if constexpr (d2_varies<F>)
+    return apply(*UnaryOps<F>::d2, nullptr, g, r);
+  else
+    return scaled(g, F::template d2<Expr>(Expr(0)));
 }
 template <class F>
 Tensor times_d3(const Tensor& g, const Tensor& r) {
@@ -107,7 +111,8 @@ std::pair<Tensor, Tensor> d1_pair(const Tensor& h, const Tensor& g, const Tensor
   return {out[0], out[1]};
 }
 
-// Rules of q(g, r) = g p(r), given both partial derivatives as products: `linear`(h, r) = h p(r), `slope`(h, r) = h p'(r).
+// Rules of q(g, r) = g p(r), given both partial derivatives as products: `linear`(h, r) = h p(r), `slope`(h, r) = h
+// p'(r).
 template <class F, auto linear, auto slope, bool paired>
 void vjp_scaled(const Op&, VjpArgs& a) {
   const Tensor &g = a.in[0], &r = a.in[1], &h = a.cotangent();
@@ -146,7 +151,8 @@ void vjp_d1_vjp(const Op&, VjpArgs& a) {
   if (a.wants(0)) grads[0] = add_cotangents(times_if<times_d1<F>>(c0, r), times_if<times_d2<F>>(times_if(c1, g), r));
   if (a.wants(1)) grads[1] = times_if<times_d2<F>>(times_if(c1, h), r);
   if (a.wants(2))
-    grads[2] = add_cotangents(times_if<times_d2<F>>(times_if(c0, h), r), times_if<times_d3<F>>(times_if(c1, mul(h, g)), r));
+    grads[2] =
+        add_cotangents(times_if<times_d2<F>>(times_if(c0, h), r), times_if<times_d3<F>>(times_if(c1, mul(h, g)), r));
   for (int i = 0; i < 3; ++i)
     if (grads[i].defined()) a.grads[i] = sum_to(grads[i], a.in_aval[i]->shape);
 }
@@ -241,8 +247,10 @@ template <class P>
 struct Times {
   static Tensor of(const Tensor& g, const Tensor& x, const Tensor& y) {
     if (!g.defined()) return {};
-    if constexpr (partial_varies<P>) return apply(*P::op, nullptr, g, x, y);
-    else return scaled(g, P::template formula<Expr>(Expr(0), Expr(0)));
+    if constexpr (partial_varies<P>)
+      return apply(*P::op, nullptr, g, x, y);
+    else
+      return scaled(g, P::template formula<Expr>(Expr(0), Expr(0)));
   }
 };
 template <>
@@ -282,7 +290,8 @@ struct TermGrads {
 };
 // The tangent of a term q P(x, y).
 template <class P>
-Tensor term_tangent(const Tensor& q, const Tensor& tq, const Tensor& x, const Tensor& tx, const Tensor& y, const Tensor& ty) {
+Tensor term_tangent(const Tensor& q, const Tensor& tq, const Tensor& x, const Tensor& tx, const Tensor& y,
+                    const Tensor& ty) {
   Tensor t = Times<P>::of(tq, x, y);
   if (tx.defined()) add_to(t, Times<typename P::ByX>::of(mul(q, tx), x, y));
   if (ty.defined()) add_to(t, Times<typename P::ByY>::of(mul(q, ty), x, y));
@@ -308,12 +317,14 @@ void vjp_binary(const Op&, VjpArgs& a) {
     apply(*BinaryOps<F>::vjp, nullptr, in, out);
     return set_grads(a, {out[0], out[1]});
   }
-  set_grads(a, {a.wants(0) ? Times<PartialX<F>>::of(g, x, y) : Tensor(), a.wants(1) ? Times<PartialY<F>>::of(g, x, y) : Tensor()});
+  set_grads(a, {a.wants(0) ? Times<PartialX<F>>::of(g, x, y) : Tensor(),
+                a.wants(1) ? Times<PartialY<F>>::of(g, x, y) : Tensor()});
 }
 template <class F>
 void jvp_binary(const Op&, JvpArgs& a) {
-  set_tangent(a, 0, add_cotangents(Times<PartialX<F>>::of(a.tangents[0], a.in[0], a.in[1]),
-                                   Times<PartialY<F>>::of(a.tangents[1], a.in[0], a.in[1])));
+  set_tangent(a, 0,
+              add_cotangents(Times<PartialX<F>>::of(a.tangents[0], a.in[0], a.in[1]),
+                             Times<PartialY<F>>::of(a.tangents[1], a.in[0], a.in[1])));
 }
 
 // Rules of g P(x, y).
@@ -359,7 +370,8 @@ void vjp_vjp2(const Op&, VjpArgs& args) {
   TermGrads t{x, y, args.wants(3), args.wants(4), {}, {}};
   const bool wants_a = args.wants(0), wants_b = args.wants(1), wants_g = args.wants(2);
   Tensor by_a = t.add<PartialX<F>>(c0, a, wants_a), by_b = t.add<PartialY<F>>(c0, b, wants_b);
-  Tensor by_ga = t.add<PartialXX<F>>(c1, ga, wants_a || wants_g), by_gb = t.add<PartialXY<F>>(c1, gb, wants_b || wants_g);
+  Tensor by_ga = t.add<PartialXX<F>>(c1, ga, wants_a || wants_g),
+         by_gb = t.add<PartialXY<F>>(c1, gb, wants_b || wants_g);
   add_to(by_ga, t.add<PartialXY<F>>(c2, ga, wants_a || wants_g));
   add_to(by_gb, t.add<PartialYY<F>>(c2, gb, wants_b || wants_g));
   if (wants_a) add_to(by_a, times_if(by_ga, g));
@@ -370,12 +382,20 @@ void vjp_vjp2(const Op&, VjpArgs& args) {
 template <class F>
 void jvp_vjp2(const Op&, JvpArgs& args) {
   const Tensor &a = args.in[0], &b = args.in[1], &g = args.in[2], &x = args.in[3], &y = args.in[4];
-  const Tensor &ta = args.tangents[0], &tb = args.tangents[1], &tg = args.tangents[2], &tx = args.tangents[3], &ty = args.tangents[4];
+  const Tensor &ta = args.tangents[0], &tb = args.tangents[1], &tg = args.tangents[2], &tx = args.tangents[3],
+               &ty = args.tangents[4];
   const Tensor ga = mul(g, a), gb = mul(g, b);
-  const Tensor tga = add_cotangents(times_if(tg, a), times_if(g, ta)), tgb = add_cotangents(times_if(tg, b), times_if(g, tb));
-  set_tangent(args, 0, add_cotangents(term_tangent<PartialX<F>>(a, ta, x, tx, y, ty), term_tangent<PartialY<F>>(b, tb, x, tx, y, ty)));
-  set_tangent(args, 1, add_cotangents(term_tangent<PartialXX<F>>(ga, tga, x, tx, y, ty), term_tangent<PartialXY<F>>(gb, tgb, x, tx, y, ty)));
-  set_tangent(args, 2, add_cotangents(term_tangent<PartialXY<F>>(ga, tga, x, tx, y, ty), term_tangent<PartialYY<F>>(gb, tgb, x, tx, y, ty)));
+  const Tensor tga = add_cotangents(times_if(tg, a), times_if(g, ta)),
+               tgb = add_cotangents(times_if(tg, b), times_if(g, tb));
+  set_tangent(
+      args, 0,
+      add_cotangents(term_tangent<PartialX<F>>(a, ta, x, tx, y, ty), term_tangent<PartialY<F>>(b, tb, x, tx, y, ty)));
+  set_tangent(args, 1,
+              add_cotangents(term_tangent<PartialXX<F>>(ga, tga, x, tx, y, ty),
+                             term_tangent<PartialXY<F>>(gb, tgb, x, tx, y, ty)));
+  set_tangent(args, 2,
+              add_cotangents(term_tangent<PartialXY<F>>(ga, tga, x, tx, y, ty),
+                             term_tangent<PartialYY<F>>(gb, tgb, x, tx, y, ty)));
 }
 
 template <class P>
@@ -453,15 +473,14 @@ Table define_all() {
   auto list = [&](std::string_view class_name, std::string_view name, int arity, Operands operands, const Op* op) {
     table[n++] = {class_name, name, arity, operands, op};
   };
-#define EV_DOC(text, lo, hi) \
-  OpDoc { "elementwise", text, "", lo, hi }
+#define EV_DOC(text, lo, hi) OpDoc{"elementwise", text, "", lo, hi}
 #define EV_UNARY(Name, fun, types, r, lo, hi, F, D1, D2, text) \
   define_unary<fn::Name>(#fun, k##Name, EV_DOC(text, lo, hi)); \
   list(#Name, #fun, 1, Operands::types, UnaryOps<fn::Name>::op);
 #define EV_UNARY_FLAT(Name, fun, types, lo, hi, F, text) \
   list(#Name, #fun, 1, Operands::types, define_plain(#fun, k##Name, EV_DOC(text, lo, hi), false));
-#define EV_BINARY(Name, fun, types, lo, hi, F, DX, DY, DXX, DXY, DYY, text)     \
-  define_binary<fn::Name>(#fun, k##Name, EV_DOC(text, lo, hi)); \
+#define EV_BINARY(Name, fun, types, lo, hi, F, DX, DY, DXX, DXY, DYY, text) \
+  define_binary<fn::Name>(#fun, k##Name, EV_DOC(text, lo, hi));             \
   list(#Name, #fun, 2, Operands::types, BinaryOps<fn::Name>::op);
 #define EV_BINARY_FLAT(Name, fun, types, lo, hi, F, text) \
   list(#Name, #fun, 2, Operands::types, define_plain(#fun, k##Name, EV_DOC(text, lo, hi), false));
@@ -522,11 +541,11 @@ Tensor pow_constant(const Tensor& x, double p, DType scalar_kind) {
   Tensor fun(const Tensor& x) { return call_elementwise(table[i##Name], x); }
 #define EV_UNARY(Name, fun, ...) EV_FUNCTION(Name, fun)
 #define EV_UNARY_FLAT(Name, fun, ...) EV_FUNCTION(Name, fun)
-#define EV_FUNCTION2(Name, fun)                                                                                  \
-  Tensor fun(const Tensor& x, const Tensor& y) { return call_elementwise(table[i##Name], x, y); }                \
-  Tensor fun(const Tensor& x, double y) {                                                                        \
+#define EV_FUNCTION2(Name, fun)                                                                                    \
+  Tensor fun(const Tensor& x, const Tensor& y) { return call_elementwise(table[i##Name], x, y); }                  \
+  Tensor fun(const Tensor& x, double y) {                                                                          \
     return i##Name == iPow ? pow_constant(x, y, DType::Float64) : call_elementwise(table[i##Name], x, weak(y, x)); \
-  }                                                                                                              \
+  }                                                                                                                \
   Tensor fun(double x, const Tensor& y) { return call_elementwise(table[i##Name], weak(x, y), y); }
 #define EV_BINARY(Name, fun, ...) EV_FUNCTION2(Name, fun)
 #define EV_BINARY_FLAT(Name, fun, ...) EV_FUNCTION2(Name, fun)

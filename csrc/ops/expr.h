@@ -28,7 +28,9 @@ struct Probe {
 #define EV_PROBE(op) \
   constexpr Probe operator op(Probe a, Probe b) { return Probe::join(a, b); }
 EV_PROBE(+)
-EV_PROBE(-) EV_PROBE(*) EV_PROBE(/) EV_PROBE(==) EV_PROBE(!=) EV_PROBE(<) EV_PROBE(>) EV_PROBE(&&) EV_PROBE(||)
+EV_PROBE(-)
+EV_PROBE(*)
+EV_PROBE(/) EV_PROBE(==) EV_PROBE(!=) EV_PROBE(<) EV_PROBE(>) EV_PROBE(&&) EV_PROBE(||)
 #undef EV_PROBE
 
     struct Expr {

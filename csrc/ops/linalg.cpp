@@ -10,7 +10,6 @@ namespace evolute {
 
 namespace {
 
-
 // ---- operands
 
 void check_square(const Op& op, const Tensor& a) {
@@ -218,7 +217,8 @@ const Op& det_op =
                .kernel = run_determinant<false>,
                .vjp = vjp_det,
                .jvp = jvp_det,
-               .doc = {"linear algebra", "determinant; its gradient needs no inverse, up to 3 x 3 no derivative does", "out = det a"}});
+               .doc = {"linear algebra", "determinant; its gradient needs no inverse, up to 3 x 3 no derivative does",
+                       "out = det a"}});
 
 // D cof(A)[H]. It is the Hessian of det, hence its own transpose: one formula serves both rules. Up to 3 x 3 it is a
 // polynomial; above, C = det(A) A⁻ᵀ gives ⟨A⁻ᵀ, H⟩ C − C Hᵀ A⁻ᵀ, for invertible A.

@@ -26,8 +26,9 @@ Level* highest_level(const Op& op, std::span<const Tensor> in, bool& stale) {
     if (!level) continue;
     if (!level->live()) {
       if (level->is_recorder())
-        throw TraceError(cat(op.name, ": an operand was made while a function was being recorded for graph mode and has "
-                                      "outlived that recording; return it from the function instead of storing it"));
+        throw TraceError(cat(op.name,
+                             ": an operand was made while a function was being recorded for graph mode and has "
+                             "outlived that recording; return it from the function instead of storing it"));
       stale = true;
       continue;
     }
@@ -93,8 +94,7 @@ void evaluate(const Op& op, const Attrs* attrs, std::span<const Tensor> in, std:
   op.infer(op, attrs, in, avals);
   // Constants are views of one element: what is computed from them alone is computed once. Cotangents of sums and the
   // like thus cost nothing.
-  if (op.kernel_id >= 0 && avals[0].shape.product() > 1 &&
-      std::none_of(in.begin(), in.end(), [](const Tensor& t) {
+  if (op.kernel_id >= 0 && avals[0].shape.product() > 1 && std::none_of(in.begin(), in.end(), [](const Tensor& t) {
         const Array& a = *static_cast<const Array*>(t.value());
         return a.contiguous() && a.size() > 1;
       })) {

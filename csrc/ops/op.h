@@ -52,7 +52,7 @@ struct OpDoc {
   std::string_view group;    // heading in the docs: "elementwise", "reduction", ...
   std::string_view summary;  // one line
   std::string_view formula;
-  double lo = -2, hi = 2;    // where tests sample the operands (elementwise ops)
+  double lo = -2, hi = 2;  // where tests sample the operands (elementwise ops)
 };
 
 struct Op {

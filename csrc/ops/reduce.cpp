@@ -9,7 +9,6 @@ namespace evolute {
 
 namespace {
 
-
 Shape without(const Shape& shape, const Axes& axes) {
   Shape s;
   for (int i = 0; i < shape.size(); ++i)

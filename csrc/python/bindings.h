@@ -26,7 +26,8 @@ class Methods {
   template <class F, class... Extra>
   void method_returning(const char* name, const std::string& args, const char* result, const char* text, F f,
                         const Extra&... extra) {
-    type_.attr(name) = py::cpp_function(f, py::name(name), py::is_method(type_), extra..., doc(name, args, result, text).c_str());
+    type_.attr(name) =
+        py::cpp_function(f, py::name(name), py::is_method(type_), extra..., doc(name, args, result, text).c_str());
   }
   template <class F, class... Extra>
   void method(const char* name, const std::string& args, const char* text, F f, const Extra&... extra) {

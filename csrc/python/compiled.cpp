@@ -29,7 +29,8 @@ class Signature {
 
   // Whether an argument is an input of the graph.
   static bool is_dynamic(PyObject* o) {
-    return (is_tensor(o) && !as_py_tensor(o)->variable) || (is_convertible(o) && !PyFloat_CheckExact(o) && !PyLong_Check(o));
+    return (is_tensor(o) && !as_py_tensor(o)->variable) ||
+           (is_convertible(o) && !PyFloat_CheckExact(o) && !PyLong_Check(o));
   }
 
  private:
@@ -99,7 +100,8 @@ struct Guard {
   bool holds() const {
     PyObject* o = holder.ptr();
     if (!key) return same(PyCell_GET(o));
-    if (key.is_none()) return (PyDict_Check(o) ? PyDict_GET_SIZE(o) : PyList_GET_SIZE(o)) == PyLong_AsSsize_t(expected.ptr());
+    if (key.is_none())
+      return (PyDict_Check(o) ? PyDict_GET_SIZE(o) : PyList_GET_SIZE(o)) == PyLong_AsSsize_t(expected.ptr());
     if (PyDict_Check(o)) {
       PyObject* now = PyDict_GetItemWithError(o, key.ptr());
       if (!now) PyErr_Clear();
@@ -115,14 +117,15 @@ struct Guard {
     if (now == then) return true;
     if (!now || Py_TYPE(now) != Py_TYPE(then)) return false;
     if (PyFloat_CheckExact(now))
-      return std::bit_cast<std::uint64_t>(PyFloat_AS_DOUBLE(now)) == std::bit_cast<std::uint64_t>(PyFloat_AS_DOUBLE(then));
+      return std::bit_cast<std::uint64_t>(PyFloat_AS_DOUBLE(now)) ==
+             std::bit_cast<std::uint64_t>(PyFloat_AS_DOUBLE(then));
     return (PyLong_CheckExact(now) || PyUnicode_CheckExact(now)) && PyObject_RichCompareBool(now, then, Py_EQ) == 1;
   }
 };
 
 struct Entry {
   std::shared_ptr<const Plan> plan;  // null: this signature runs eagerly
-  py::object structure;                // outputs, with undefined tensors in place of the graph's results
+  py::object structure;              // outputs, with undefined tensors in place of the graph's results
   std::vector<py::object> held;
 };
 
@@ -135,7 +138,8 @@ class Compiled {
 
   py::object call(const py::args& args, const py::kwargs& kwargs) {
     if (!at_top_level()) return fn_(*args, **kwargs);
-    if (epoch_ != mutation_epoch || !std::all_of(guards_.begin(), guards_.end(), [](auto& g) { return g.holds(); })) clear();
+    if (epoch_ != mutation_epoch || !std::all_of(guards_.begin(), guards_.end(), [](auto& g) { return g.holds(); }))
+      clear();
     const Signature signature(args, kwargs);
     if (!signature.concrete) return fn_(*args, **kwargs);
     auto at = entries_.find(signature.key);
@@ -191,7 +195,8 @@ class Compiled {
   }
   void drop_references() {
     clear();
-    const auto fn = std::exchange(fn_, {}), on_record = std::exchange(on_record_, {}), on_fallback = std::exchange(on_fallback_, {});
+    const auto fn = std::exchange(fn_, {}), on_record = std::exchange(on_record_, {}),
+               on_fallback = std::exchange(on_fallback_, {});
   }
 
  private:
@@ -265,7 +270,8 @@ class Compiled {
   }
 
   static PyObject* unknown_value() {
-    static PyObject* type = py::object(py::module_::import("evolute._evolute").attr("UnknownValueError")).release().ptr();
+    static PyObject* type =
+        py::object(py::module_::import("evolute._evolute").attr("UnknownValueError")).release().ptr();
     return type;
   }
 
@@ -277,7 +283,8 @@ class Compiled {
   std::uint64_t epoch_ = mutation_epoch;
 };
 
-// Compiled functions refer to Python objects that refer back to them, so that the garbage collector must see through them.
+// Compiled functions refer to Python objects that refer back to them, so that the garbage collector must see through
+// them.
 void set_up_collection(PyHeapTypeObject* heap_type) {
   PyTypeObject* type = &heap_type->ht_type;
   type->tp_flags |= Py_TPFLAGS_HAVE_GC;
@@ -299,10 +306,13 @@ void define_compiled(py::module_& m) {
   py::class_<Compiled>(m, "Compiled", "A function recorded once per signature and replayed without the interpreter.",
                        py::custom_type_setup(set_up_collection))
       .def(py::init<py::function, py::function, py::function>(), arg("fn"), arg("on_record"), arg("on_fallback"),
-           "__init__(fn: Callable[..., Any], on_record: Callable[[bool, list[Any]], list[tuple[Any, Any, Any]]], on_fallback: "
+           "__init__(fn: Callable[..., Any], on_record: Callable[[bool, list[Any]], list[tuple[Any, Any, Any]]], "
+           "on_fallback: "
            "Callable[[BaseException, tuple[Any, ...], dict[str, Any]], Any]) -> None\n\n"
-           "on_record(True, []) is called before fn is recorded and on_record(False, static arguments) after it; the latter "
-           "returns what the recording depends on: (closure cell, None, content), (dict or list, key, item) or (dict or list, None, length).\n"
+           "on_record(True, []) is called before fn is recorded and on_record(False, static arguments) after it; the "
+           "latter "
+           "returns what the recording depends on: (closure cell, None, content), (dict or list, key, item) or (dict "
+           "or list, None, length).\n"
            "on_fallback(error, args, kwargs) runs a function that cannot be recorded.")
       .def("__call__", &Compiled::call, "__call__(*args: Any, **kwargs: Any) -> Any")
       .def("clear", &Compiled::clear, "clear() -> None\n\nForgets all recorded graphs.")
@@ -310,8 +320,9 @@ void define_compiled(py::module_& m) {
       .def("describe", &Compiled::describe, "describe() -> str\n\nThe recorded graphs as text.");
   m.def("at_top_level", at_top_level,
         "at_top_level() -> bool\n\nTrue when no transform and no recording is active on this thread.");
-  m.def("is_recording", [] { return thread_state.recorder != nullptr; },
-        "is_recording() -> bool\n\nTrue while a graph is being recorded on this thread.");
+  m.def(
+      "is_recording", [] { return thread_state.recorder != nullptr; },
+      "is_recording() -> bool\n\nTrue while a graph is being recorded on this thread.");
 }
 
 }  // namespace evolute::python

@@ -19,8 +19,14 @@ std::optional<DType> from_numpy_dtype(const py::dtype& d) {
   if (d.byteorder() == '>') return {};
   switch (d.kind()) {
     case 'b': return DType::Bool;
-    case 'i': return d.itemsize() == 4 ? std::optional(DType::Int32) : d.itemsize() == 8 ? std::optional(DType::Int64) : std::nullopt;
-    case 'f': return d.itemsize() == 4 ? std::optional(DType::Float32) : d.itemsize() == 8 ? std::optional(DType::Float64) : std::nullopt;
+    case 'i':
+      return d.itemsize() == 4   ? std::optional(DType::Int32)
+             : d.itemsize() == 8 ? std::optional(DType::Int64)
+                                 : std::nullopt;
+    case 'f':
+      return d.itemsize() == 4   ? std::optional(DType::Float32)
+             : d.itemsize() == 8 ? std::optional(DType::Float64)
+                                 : std::nullopt;
     default: return {};
   }
 }
@@ -142,8 +148,10 @@ bool weak_scalar(PyObject* o, DType like, Tensor& out) {
   if (overflow || (t == DType::Int32 && (v > INT32_MAX || v < INT32_MIN)))
     throw ValueError(cat("the integer ", std::string(py::str(o)), " does not fit ", name_of(t)));
   Ref<Array> a = empty({{}, t});
-  if (t == DType::Int32) *a->data<std::int32_t>() = static_cast<std::int32_t>(v);
-  else *a->data<std::int64_t>() = v;
+  if (t == DType::Int32)
+    *a->data<std::int32_t>() = static_cast<std::int32_t>(v);
+  else
+    *a->data<std::int64_t>() = v;
   out = to_tensor(a);
   return true;
 }
@@ -194,8 +202,8 @@ DType as_dtype(py::handle o) {
   } catch (py::error_already_set&) {
     // Not a dtype to NumPy either: the message below says what is.
   }
-  throw DTypeError(cat("dtype: ", std::string(py::repr(o)),
-                       " is not a dtype; use bool_, int32, int64, float32 or float64"));
+  throw DTypeError(
+      cat("dtype: ", std::string(py::repr(o)), " is not a dtype; use bool_, int32, int64, float32 or float64"));
 }
 
 py::object numpy_dtype(DType t) { return py::dtype(kNumpyNames[static_cast<int>(t)]); }
@@ -206,7 +214,8 @@ void define_conversions(py::module_& m) {
       .def(
           "__eq__", [](DType a, py::object b) { return py::isinstance<DType>(b) && b.cast<DType>() == a; },
           "__eq__(other: object, /) -> bool\n\nWhether both are the same element type.")
-      .def("__hash__", [](DType t) { return static_cast<int>(t) + 1; }, "__hash__() -> int")
+      .def(
+          "__hash__", [](DType t) { return static_cast<int>(t) + 1; }, "__hash__() -> int")
       .def(
           "__reduce__",
           [](DType t) {
@@ -214,17 +223,22 @@ void define_conversions(py::module_& m) {
                                   py::make_tuple(kNumpyNames[static_cast<int>(t)]));
           },
           "__reduce__() -> Any\n\nSupport for pickle and copy.")
-      .def_property_readonly("itemsize", [](DType t) { return size_of(t); }, "itemsize: int\n\nBytes per element.")
-      .def_property_readonly("is_floating", [](DType t) { return is_floating(t); },
-                             "is_floating: bool\n\nWhether it is float32 or float64.")
+      .def_property_readonly(
+          "itemsize", [](DType t) { return size_of(t); }, "itemsize: int\n\nBytes per element.")
+      .def_property_readonly(
+          "is_floating", [](DType t) { return is_floating(t); },
+          "is_floating: bool\n\nWhether it is float32 or float64.")
       .def_property_readonly("numpy", numpy_dtype, "numpy: np.dtype[Any]\n\nThe same element type in NumPy.");
   for (DType t : {bool_, int32, int64, float32, float64})
     m.attr(t == bool_ ? "bool_" : kNumpyNames[static_cast<int>(t)]) = py::cast(t);
-  m.def("as_dtype", as_dtype, py::arg("dtype"), "as_dtype(dtype: object) -> DType\n\nThe DType of a NumPy dtype, a name or a Python type.");
-  m.def("promote", promote, py::arg("a"), py::arg("b"), "promote(a: DType, b: DType) -> DType\n\nThe type two operands meet in.");
+  m.def("as_dtype", as_dtype, py::arg("dtype"),
+        "as_dtype(dtype: object) -> DType\n\nThe DType of a NumPy dtype, a name or a Python type.");
+  m.def("promote", promote, py::arg("a"), py::arg("b"),
+        "promote(a: DType, b: DType) -> DType\n\nThe type two operands meet in.");
   m.def(
       "from_numpy", [](const py::array& a) { return from_numpy(a, false); }, py::arg("array"),
-      "from_numpy(array: NDArray[Any]) -> Tensor\n\nA tensor that shares the array's memory; do not write to the array while it lives.");
+      "from_numpy(array: NDArray[Any]) -> Tensor\n\nA tensor that shares the array's memory; do not write to the array "
+      "while it lives.");
   m.def("from_dlpack", from_dlpack, py::arg("source"),
         "from_dlpack(source: object) -> Tensor\n\nA tensor that shares the memory of any object with __dlpack__.");
 }

@@ -42,8 +42,8 @@ Managed* make_export(Ref<Array> array) {
   e->array = std::move(array);
   e->shape = e->array->shape();
   e->strides = e->array->strides();
-  e->managed.tensor = {e->array->bytes(), {1, 0}, e->shape.size(), dl_type(e->array->dtype()),
-                       e->shape.begin(),  e->strides.begin(), 0};
+  e->managed.tensor = {e->array->bytes(),  {1, 0}, e->shape.size(), dl_type(e->array->dtype()), e->shape.begin(),
+                       e->strides.begin(), 0};
   e->managed.context = e;
   e->managed.deleter = [](Managed* m) { delete static_cast<Export<Managed>*>(m->context); };
   return &e->managed;
@@ -74,9 +74,11 @@ Tensor import_from(Managed* m) {
                           "; this build of evolute reads host memory only, copy it to the CPU first"));
   if (d.ndim > Dims::kMaxDims)
     throw ShapeError(cat("from_dlpack: at most ", Dims::kMaxDims, " axes are supported, got ", d.ndim));
-  const Aval aval{Shape(std::span<const std::int64_t>(d.shape, static_cast<std::size_t>(d.ndim))), from_dl_type(d.dtype)};
-  const Strides strides = d.strides ? Strides(std::span<const std::int64_t>(d.strides, static_cast<std::size_t>(d.ndim)))
-                                    : row_major(aval.shape);
+  const Aval aval{Shape(std::span<const std::int64_t>(d.shape, static_cast<std::size_t>(d.ndim))),
+                  from_dl_type(d.dtype)};
+  const Strides strides = d.strides
+                              ? Strides(std::span<const std::int64_t>(d.strides, static_cast<std::size_t>(d.ndim)))
+                              : row_major(aval.shape);
   return to_tensor(make_ref<Array>(aval, buffer, static_cast<std::byte*>(d.data) + d.byte_offset, strides));
 }
 

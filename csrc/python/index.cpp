@@ -14,7 +14,8 @@ struct Part {
 };
 
 bool is_integer_key(PyObject* o) {
-  return (PyLong_Check(o) && !PyBool_Check(o)) || (PyIndex_Check(o) && !is_tensor(o) && !PyBool_Check(o) && !py::isinstance<py::sequence>(o) && !py::hasattr(o, "ndim"));
+  return (PyLong_Check(o) && !PyBool_Check(o)) || (PyIndex_Check(o) && !is_tensor(o) && !PyBool_Check(o) &&
+                                                   !py::isinstance<py::sequence>(o) && !py::hasattr(o, "ndim"));
 }
 
 // Appends the parts of one key element, of which `at` axes of x are already used; returns the axes it uses.
@@ -34,11 +35,14 @@ int append_part(std::vector<Part>& parts, PyObject* o, const Tensor& x, int at) 
     return 1;
   }
   Tensor t;
-  if (PyBool_Check(o)) t = scalar(o == Py_True, DType::Bool);
-  else if (is_tensor(o) || PyList_Check(o) || is_convertible(o)) t = tensor_from(o);
+  if (PyBool_Check(o))
+    t = scalar(o == Py_True, DType::Bool);
+  else if (is_tensor(o) || PyList_Check(o) || is_convertible(o))
+    t = tensor_from(o);
   else
-    throw IndexError(cat("indexing: an index must be an integer, a slice, None, ..., or an integer or boolean array, not ",
-                         Py_TYPE(o)->tp_name));
+    throw IndexError(
+        cat("indexing: an index must be an integer, a slice, None, ..., or an integer or boolean array, not ",
+            Py_TYPE(o)->tp_name));
   if (PyList_Check(o) && PyList_GET_SIZE(o) == 0) t = cast(t, DType::Int64);
   if (t.dtype() == DType::Bool) {
     if (t.ndim() == 0) throw IndexError("indexing: a 0-d boolean index is not supported; use ops.where");
@@ -49,8 +53,7 @@ int append_part(std::vector<Part>& parts, PyObject* o, const Tensor& x, int at) 
     for (Tensor& idx : nonzero(t)) parts.push_back({Part::Kind::Array, 0, {}, idx});
     return t.ndim();
   }
-  if (!is_integer(t.dtype()))
-    throw IndexError(cat("indexing: index arrays must be integer or Bool, got ", t.aval()));
+  if (!is_integer(t.dtype())) throw IndexError(cat("indexing: index arrays must be integer or Bool, got ", t.aval()));
   parts.push_back({Part::Kind::Array, 0, {}, t});
   return 1;
 }
@@ -75,8 +78,7 @@ std::vector<Part> parse(const Tensor& x, PyObject* key) {
   int used = 0, ellipses = 0;
   for (PyObject* o : items) used += axes_of(o), ellipses += o == Py_Ellipsis;
   if (ellipses > 1) throw IndexError("indexing: only one ellipsis is allowed");
-  if (used > x.ndim())
-    throw IndexError(cat("indexing: ", used, " indices for a tensor of shape ", x.shape()));
+  if (used > x.ndim()) throw IndexError(cat("indexing: ", used, " indices for a tensor of shape ", x.shape()));
   std::vector<Part> parts;
   int at = 0;
   const py::object all = py::slice(py::none(), py::none(), py::none());
@@ -84,8 +86,10 @@ std::vector<Part> parse(const Tensor& x, PyObject* key) {
     for (int i = 0; i < n; ++i, ++at) parts.push_back({Part::Kind::Slice, 0, all, {}});
   };
   for (PyObject* o : items) {
-    if (o == Py_Ellipsis) fill(x.ndim() - used);
-    else at += append_part(parts, o, x, at);
+    if (o == Py_Ellipsis)
+      fill(x.ndim() - used);
+    else
+      at += append_part(parts, o, x, at);
   }
   fill(x.ndim() - at);
   return parts;
@@ -108,9 +112,9 @@ Tensor get_item(const Tensor& x, PyObject* key) {
   Tensor y = x;
   std::vector<Tensor> arrays;
   Axes axes;
-  int at = 0;                  // axis of y
-  int first = -1, last = -1;   // positions of the first and last array among the parts
-  int first_axis = 0;          // axis of y where the first array stood, not counting axes of other arrays
+  int at = 0;                 // axis of y
+  int first = -1, last = -1;  // positions of the first and last array among the parts
+  int first_axis = 0;         // axis of y where the first array stood, not counting axes of other arrays
   int between = 0;
   for (std::size_t k = 0; k < parts.size(); ++k) {
     Part& p = parts[k];
@@ -137,8 +141,10 @@ Tensor get_item(const Tensor& x, PyObject* key) {
         p.array = scalar(static_cast<double>(p.i), DType::Int64);
         [[fallthrough]];
       case Part::Kind::Array:
-        if (first < 0) first = static_cast<int>(k), first_axis = at;
-        else if (static_cast<int>(k) != last + 1) between = 1;
+        if (first < 0)
+          first = static_cast<int>(k), first_axis = at;
+        else if (static_cast<int>(k) != last + 1)
+          between = 1;
         last = static_cast<int>(k);
         arrays.push_back(p.array);
         axes.push_back(at++);
@@ -159,14 +165,13 @@ Tensor get_item(const Tensor& x, PyObject* key) {
 
 Tensor set_item(const Tensor& x, PyObject* key, const Tensor& value, bool add) {
   // Every kind of index selects positions of the flattened tensor.
-  const Tensor positions =
-      get_item(reshape(arange(0, static_cast<double>(x.size()), 1, DType::Int64), x.shape()), key);
+  const Tensor positions = get_item(reshape(arange(0, static_cast<double>(x.size()), 1, DType::Int64), x.shape()), key);
   const Tensor v = value.dtype() == x.dtype() ? value : cast(value, x.dtype());
   try {
     if (broadcast_shapes(v.shape(), positions.shape(), "") != positions.shape()) throw ShapeError("");
   } catch (const ShapeError&) {
-    throw ShapeError(cat("setting elements: a value of shape ", v.shape(), " does not broadcast to the indexed elements, of shape ",
-                         positions.shape()));
+    throw ShapeError(cat("setting elements: a value of shape ", v.shape(),
+                         " does not broadcast to the indexed elements, of shape ", positions.shape()));
   }
   const Tensor updates = reshape(broadcast_to(v, positions.shape()), {positions.size()});
   const Tensor flat = reshape(x, {x.size()});

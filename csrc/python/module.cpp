@@ -69,7 +69,8 @@ void define_errors(py::module_& m) {
   dtype_error = new_error(m, "DTypeError", "Element types that do not fit.", PyExc_TypeError);
   device_error = new_error(m, "DeviceError", "A device that is missing or unfit.", PyExc_RuntimeError);
   trace_error = new_error(m, "TraceError", "A traced value used where it has no meaning.", PyExc_RuntimeError);
-  unknown_value_error = new_error(m, "UnknownValueError", "A value asked for while a function is being recorded.", trace_error);
+  unknown_value_error =
+      new_error(m, "UnknownValueError", "A value asked for while a function is being recorded.", trace_error);
   py::register_local_exception_translator([](std::exception_ptr p) {
     if (p && !set_error(p)) std::rethrow_exception(p);
   });
@@ -77,7 +78,8 @@ void define_errors(py::module_& m) {
 
 void define_exports(Methods& def) {
   using py::arg;
-  def.method_returning("asnumpy", "", "NDArray[Any]", "The values as a read-only NumPy array that shares the tensor's memory.",
+  def.method_returning("asnumpy", "", "NDArray[Any]",
+                       "The values as a read-only NumPy array that shares the tensor's memory.",
                        [](const Tensor& t) { return to_numpy(t); });
   def.method_returning("item", "", "float | int | bool", "The single element as a Python number.", [](const Tensor& t) {
     if (t.size() != 1) throw ShapeError(cat("item: needs a tensor with one element, got shape ", t.shape()));
@@ -94,88 +96,110 @@ void define_exports(Methods& def) {
       },
       arg("dtype") = py::none(), arg("copy") = py::none());
   def.method_returning(
-      "__dlpack__", "*, stream: Any = None, max_version: tuple[int, int] | None = None, dl_device: Any = None, copy: bool | None = None",
+      "__dlpack__",
+      "*, stream: Any = None, max_version: tuple[int, int] | None = None, dl_device: Any = None, copy: bool | None = "
+      "None",
       "Any", "The tensor as a DLPack capsule that shares its memory.",
       [](const Tensor& t, const py::object&, const std::optional<std::pair<int, int>>& version,
          const std::optional<std::pair<int, int>>& device, const std::optional<bool>& copy) {
         if (device && *device != std::pair(1, 0))
-          throw py::buffer_error("__dlpack__: this tensor is in host memory, DLPack device (1, 0), and cannot be exported to another");
+          throw py::buffer_error(
+              "__dlpack__: this tensor is in host memory, DLPack device (1, 0), and cannot be exported to another");
         return to_dlpack(t, version && version->first >= 1, copy.value_or(false));
       },
       py::kw_only(), arg("stream") = py::none(), arg("max_version") = py::none(), arg("dl_device") = py::none(),
       arg("copy") = py::none());
   def.method_returning("__dlpack_device__", "", "tuple[int, int]", "DLPack device type and index.",
                        [](const Tensor&) { return py::make_tuple(1, 0); });
-  def.method_returning("__format__", "spec: str", "str", "The text of the tensor; a single element takes the formats of its number.",
-                       [](const py::object& self, const py::str& spec) {
-                         if (py::len(spec) == 0) return py::str(self);
-                         return py::str(py::module_::import("builtins").attr("format")(self.attr("item")(), spec));
-                       }, arg("spec"));
+  def.method_returning(
+      "__format__", "spec: str", "str", "The text of the tensor; a single element takes the formats of its number.",
+      [](const py::object& self, const py::str& spec) {
+        if (py::len(spec) == 0) return py::str(self);
+        return py::str(py::module_::import("builtins").attr("format")(self.attr("item")(), spec));
+      },
+      arg("spec"));
   def.method_returning("__reduce__", "", "Any", "Support for pickle and copy.", [](const py::object& self) {
     return py::make_tuple(py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(tensor_type)),
                           py::make_tuple(py::array(to_numpy(value_of(self.ptr())).attr("copy")())));
   });
   // What a parameter is made of: a tensor object becomes a slot whose value can be replaced.
-  def.method_returning("_bind_variable", "name: str", "None", "Turns this object into a variable.",
-                       [](const py::object& self, const std::string& name) {
-                         PyTensor* p = as_py_tensor(self.ptr());
-                         if (p->variable) throw ValueError("this tensor is a variable already");
-                         p->variable = make_ref<Variable>(p->tensor, name);
-                       }, arg("name"));
-  def.method_returning("_rename_variable", "name: str", "None", "Renames the variable.",
-                       [](const py::object& self, const std::string& name) {
-                         PyTensor* p = as_py_tensor(self.ptr());
-                         if (p->variable) p->variable->rename(name);
-                       }, arg("name"));
-  def.method_returning("_set_variable", "value: TensorLike", "None", "Replaces the variable's value.",
-                       [](const py::object& self, const Tensor& value) {
-                         PyTensor* p = as_py_tensor(self.ptr());
-                         if (!p->variable) throw ValueError("this tensor is not a variable");
-                         p->variable->set(value);
-                       }, arg("value"));
+  def.method_returning(
+      "_bind_variable", "name: str", "None", "Turns this object into a variable.",
+      [](const py::object& self, const std::string& name) {
+        PyTensor* p = as_py_tensor(self.ptr());
+        if (p->variable) throw ValueError("this tensor is a variable already");
+        p->variable = make_ref<Variable>(p->tensor, name);
+      },
+      arg("name"));
+  def.method_returning(
+      "_rename_variable", "name: str", "None", "Renames the variable.",
+      [](const py::object& self, const std::string& name) {
+        PyTensor* p = as_py_tensor(self.ptr());
+        if (p->variable) p->variable->rename(name);
+      },
+      arg("name"));
+  def.method_returning(
+      "_set_variable", "value: TensorLike", "None", "Replaces the variable's value.",
+      [](const py::object& self, const Tensor& value) {
+        PyTensor* p = as_py_tensor(self.ptr());
+        if (!p->variable) throw ValueError("this tensor is not a variable");
+        p->variable->set(value);
+      },
+      arg("value"));
   def.method_returning("_value", "", "Tensor", "The current value as a plain tensor.",
                        [](const py::object& self) { return value_of(self.ptr()); });
 }
 
 void define_table(py::module_& m) {
-  m.def("elementwise_classes", [] {
-    py::list rows;
-    for (const ElementwiseFunction& f : elementwise_functions())
-      rows.append(py::make_tuple(std::string(f.class_name), std::string(f.name), f.arity));
-    return rows;
-  }, "elementwise_classes() -> list[tuple[str, str, int]]\n\nClass name, function name and arity of each elementwise function.");
-  m.def("op_table", [] {
-    py::list rows;
-    for (const Op* op : op_table()) {
-      py::dict row;
-      row["name"] = op->name;
-      row["group"] = std::string(op->doc.group);
-      row["summary"] = std::string(op->doc.summary);
-      row["formula"] = std::string(op->doc.formula);
-      row["reverse"] = op->vjp != nullptr;
-      row["forward"] = op->jvp != nullptr;
-      for (const ElementwiseFunction& f : elementwise_functions())
-        if (f.op == op) {
-          constexpr const char* kinds[] = {"real", "number", "logical"};
-          row["class_name"] = std::string(f.class_name);
-          row["arity"] = f.arity;
-          row["operands"] = kinds[static_cast<int>(f.operands)];
-          row["domain"] = py::make_tuple(op->doc.lo, op->doc.hi);
+  m.def(
+      "elementwise_classes",
+      [] {
+        py::list rows;
+        for (const ElementwiseFunction& f : elementwise_functions())
+          rows.append(py::make_tuple(std::string(f.class_name), std::string(f.name), f.arity));
+        return rows;
+      },
+      "elementwise_classes() -> list[tuple[str, str, int]]\n\nClass name, function name and arity of each elementwise "
+      "function.");
+  m.def(
+      "op_table",
+      [] {
+        py::list rows;
+        for (const Op* op : op_table()) {
+          py::dict row;
+          row["name"] = op->name;
+          row["group"] = std::string(op->doc.group);
+          row["summary"] = std::string(op->doc.summary);
+          row["formula"] = std::string(op->doc.formula);
+          row["reverse"] = op->vjp != nullptr;
+          row["forward"] = op->jvp != nullptr;
+          for (const ElementwiseFunction& f : elementwise_functions())
+            if (f.op == op) {
+              constexpr const char* kinds[] = {"real", "number", "logical"};
+              row["class_name"] = std::string(f.class_name);
+              row["arity"] = f.arity;
+              row["operands"] = kinds[static_cast<int>(f.operands)];
+              row["domain"] = py::make_tuple(op->doc.lo, op->doc.hi);
+            }
+          rows.append(row);
         }
-      rows.append(row);
-    }
-    return rows;
-  }, "op_table() -> list[dict[str, Any]]\n\nEvery primitive, with what is known of it.");
-  m.def("memory_stats", [] {
-    const AllocatorStats s = allocator_stats();
-    py::dict d;
-    d["live_bytes"] = s.live_bytes;
-    d["cached_bytes"] = s.cached_bytes;
-    d["peak_bytes"] = s.peak_bytes;
-    return d;
-  }, "memory_stats() -> dict[str, int]\n\nBytes in use, cached for reuse, and in use at most since the last reset.");
+        return rows;
+      },
+      "op_table() -> list[dict[str, Any]]\n\nEvery primitive, with what is known of it.");
+  m.def(
+      "memory_stats",
+      [] {
+        const AllocatorStats s = allocator_stats();
+        py::dict d;
+        d["live_bytes"] = s.live_bytes;
+        d["cached_bytes"] = s.cached_bytes;
+        d["peak_bytes"] = s.peak_bytes;
+        return d;
+      },
+      "memory_stats() -> dict[str, int]\n\nBytes in use, cached for reuse, and in use at most since the last reset.");
   m.def("reset_peak_memory", reset_peak_bytes, "reset_peak_memory() -> None\n\nStarts a new count of peak_bytes.");
-  m.def("release_cached_memory", release_cached_memory, "release_cached_memory() -> None\n\nReturns cached blocks to the system.");
+  m.def("release_cached_memory", release_cached_memory,
+        "release_cached_memory() -> None\n\nReturns cached blocks to the system.");
 }
 
 }  // namespace evolute::python

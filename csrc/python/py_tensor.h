@@ -12,8 +12,7 @@ namespace evolute::python {
 
 // What a Python tensor is. A variable's value lives in the variable; `tensor` is then unused.
 struct PyTensor {
-  PyObject_HEAD
-  Tensor tensor;
+  PyObject_HEAD Tensor tensor;
   Ref<Variable> variable;
   PyObject* weakrefs;
 };

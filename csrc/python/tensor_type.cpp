@@ -92,9 +92,9 @@ PyObject* binary_slot(PyObject* a, PyObject* b, F f) {
   });
 }
 
-#define EV_BINARY_SLOT(slot, fn)                                                                        \
-  PyObject* slot(PyObject* a, PyObject* b) {                                                            \
-    return binary_slot(a, b, [](const Tensor& x, const Tensor& y) { return fn; });                      \
+#define EV_BINARY_SLOT(slot, fn)                                                   \
+  PyObject* slot(PyObject* a, PyObject* b) {                                       \
+    return binary_slot(a, b, [](const Tensor& x, const Tensor& y) { return fn; }); \
   }
 EV_BINARY_SLOT(tensor_add, add(x, y))
 EV_BINARY_SLOT(tensor_sub, sub(x, y))
@@ -114,9 +114,15 @@ PyObject* mask_slot(PyObject* a, PyObject* b, const char* name, F f) {
     return f(x, y);
   });
 }
-PyObject* tensor_and(PyObject* a, PyObject* b) { return mask_slot(a, b, "&", [](const Tensor& x, const Tensor& y) { return logical_and(x, y); }); }
-PyObject* tensor_or(PyObject* a, PyObject* b) { return mask_slot(a, b, "|", [](const Tensor& x, const Tensor& y) { return logical_or(x, y); }); }
-PyObject* tensor_xor(PyObject* a, PyObject* b) { return mask_slot(a, b, "^", [](const Tensor& x, const Tensor& y) { return logical_xor(x, y); }); }
+PyObject* tensor_and(PyObject* a, PyObject* b) {
+  return mask_slot(a, b, "&", [](const Tensor& x, const Tensor& y) { return logical_and(x, y); });
+}
+PyObject* tensor_or(PyObject* a, PyObject* b) {
+  return mask_slot(a, b, "|", [](const Tensor& x, const Tensor& y) { return logical_or(x, y); });
+}
+PyObject* tensor_xor(PyObject* a, PyObject* b) {
+  return mask_slot(a, b, "^", [](const Tensor& x, const Tensor& y) { return logical_xor(x, y); });
+}
 
 PyObject* tensor_matmul(PyObject* a, PyObject* b) {
   return binary_slot(a, b, [](const Tensor& x, const Tensor& y) { return matmul(x, y); });
@@ -154,7 +160,8 @@ int tensor_bool(PyObject* a) {
   return guarded([&]() -> int {
     const Tensor x = value_of(a);
     if (x.size() != 1)
-      throw ValueError(cat("bool: the truth value of a tensor of shape ", x.shape(), " is ambiguous; use ops.any or ops.all"));
+      throw ValueError(
+          cat("bool: the truth value of a tensor of shape ", x.shape(), " is ambiguous; use ops.any or ops.all"));
     return x.item() != 0;
   });
 }
@@ -166,7 +173,7 @@ PyObject* tensor_int(PyObject* a) {
     const Tensor x = value_of(a);
     if (is_floating(x.dtype())) return PyLong_FromDouble(x.item());
     return PyLong_FromLongLong(x.size() == 1 && x.dtype() == DType::Int64 ? *x.array().data<std::int64_t>()
-                                                                         : static_cast<long long>(x.item()));
+                                                                          : static_cast<long long>(x.item()));
   });
 }
 PyObject* tensor_index(PyObject* a) {
@@ -211,7 +218,8 @@ PyObject* tensor_subscript(PyObject* a, PyObject* key) {
 void replace_value(PyTensor& p, Tensor updated) {
   if (!p.tensor.value()->level()) {
     if (thread_state.recorder && !thread_state.recorder->adopted(p.tensor))
-      throw UnknownValueError(cat("a tensor (", p.tensor.aval(), ") made outside the function that is being recorded cannot "
+      throw UnknownValueError(cat("a tensor (", p.tensor.aval(),
+                                  ") made outside the function that is being recorded cannot "
                                   "be changed in place: make it a Parameter, or return the changed tensor"));
     if (p.tensor.value()->is_constant()) ++mutation_epoch;
   }
@@ -225,8 +233,10 @@ int tensor_assign(PyObject* a, PyObject* key, PyObject* value) {
     if (!operand(value, x, v)) throw DTypeError("a tensor element can be set to a tensor, an array or a number only");
     Tensor updated = set_item(x, key, v, false);
     PyTensor* p = as_py_tensor(a);
-    if (p->variable) p->variable->set(std::move(updated));
-    else replace_value(*p, std::move(updated));
+    if (p->variable)
+      p->variable->set(std::move(updated));
+    else
+      replace_value(*p, std::move(updated));
     return 0;
   });
 }
@@ -240,9 +250,7 @@ PyObject* tensor_iter(PyObject* a) {
 
 PyObject* call_formatter(PyObject* formatter, PyObject* self) {
   if (formatter) return PyObject_CallOneArg(formatter, self);
-  return guarded([&]() -> PyObject* {
-    return PyUnicode_FromString(cat(value_of(self).aval()).c_str());
-  });
+  return guarded([&]() -> PyObject* { return PyUnicode_FromString(cat(value_of(self).aval()).c_str()); });
 }
 PyObject* tensor_str(PyObject* a) { return call_formatter(format_str, a); }
 PyObject* tensor_repr(PyObject* a) { return call_formatter(format_repr, a); }
@@ -336,12 +344,12 @@ PyGetSetDef getset[] = {
     {"itemsize", get_itemsize, nullptr, "itemsize: int\n\nBytes per element.", nullptr},
     {"nbytes", get_nbytes, nullptr, "nbytes: int\n\nBytes of all elements.", nullptr},
     {"T", get_transposed, nullptr, "T: Tensor\n\nThe tensor with its axes reversed.", nullptr},
-    {"_variable_id", get_variable_id, nullptr, "_variable_id: int | None\n\nIdentity of the variable behind a parameter, or None.", nullptr},
+    {"_variable_id", get_variable_id, nullptr,
+     "_variable_id: int | None\n\nIdentity of the variable behind a parameter, or None.", nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
-PyMemberDef members[] = {
-    {"__weaklistoffset__", T_PYSSIZET, offsetof(PyTensor, weakrefs), READONLY, nullptr},
-    {nullptr, 0, 0, 0, nullptr}};
+PyMemberDef members[] = {{"__weaklistoffset__", T_PYSSIZET, offsetof(PyTensor, weakrefs), READONLY, nullptr},
+                         {nullptr, 0, 0, 0, nullptr}};
 
 constexpr const char* kTensorDoc =
     "Tensor(input_data: TensorLike, dtype: DTypeLike | None = None)\n--\n\n"
@@ -352,45 +360,44 @@ constexpr const char* kTensorDoc =
     "dtype : DType, optional\n"
     "    Element type to convert to.\n";
 
-PyType_Slot slots[] = {
-    {Py_tp_doc, const_cast<char*>(kTensorDoc)},
-    {Py_tp_new, reinterpret_cast<void*>(tensor_new)},
-    {Py_tp_init, reinterpret_cast<void*>(tensor_init)},
-    {Py_tp_dealloc, reinterpret_cast<void*>(tensor_dealloc)},
-    {Py_tp_str, reinterpret_cast<void*>(tensor_str)},
-    {Py_tp_repr, reinterpret_cast<void*>(tensor_repr)},
-    {Py_tp_richcompare, reinterpret_cast<void*>(tensor_compare)},
-    {Py_tp_hash, reinterpret_cast<void*>(tensor_hash)},
-    {Py_tp_iter, reinterpret_cast<void*>(tensor_iter)},
-    {Py_tp_getset, getset},
-    {Py_tp_members, members},
-    {Py_nb_add, reinterpret_cast<void*>(tensor_add)},
-    {Py_nb_subtract, reinterpret_cast<void*>(tensor_sub)},
-    {Py_nb_multiply, reinterpret_cast<void*>(tensor_mul)},
-    {Py_nb_true_divide, reinterpret_cast<void*>(tensor_div)},
-    {Py_nb_floor_divide, reinterpret_cast<void*>(tensor_floordiv)},
-    {Py_nb_remainder, reinterpret_cast<void*>(tensor_mod)},
-    {Py_nb_power, reinterpret_cast<void*>(tensor_pow)},
-    {Py_nb_matrix_multiply, reinterpret_cast<void*>(tensor_matmul)},
-    {Py_nb_and, reinterpret_cast<void*>(tensor_and)},
-    {Py_nb_or, reinterpret_cast<void*>(tensor_or)},
-    {Py_nb_xor, reinterpret_cast<void*>(tensor_xor)},
-    {Py_nb_invert, reinterpret_cast<void*>(tensor_invert)},
-    {Py_nb_negative, reinterpret_cast<void*>(tensor_negative)},
-    {Py_nb_positive, reinterpret_cast<void*>(tensor_positive)},
-    {Py_nb_absolute, reinterpret_cast<void*>(tensor_absolute)},
-    {Py_nb_bool, reinterpret_cast<void*>(tensor_bool)},
-    {Py_nb_float, reinterpret_cast<void*>(tensor_float)},
-    {Py_nb_int, reinterpret_cast<void*>(tensor_int)},
-    {Py_nb_index, reinterpret_cast<void*>(tensor_index)},
-    {Py_sq_item, reinterpret_cast<void*>(tensor_item)},
-    {Py_sq_length, reinterpret_cast<void*>(tensor_length)},
-    {Py_mp_length, reinterpret_cast<void*>(tensor_length)},
-    {Py_mp_subscript, reinterpret_cast<void*>(tensor_subscript)},
-    {Py_mp_ass_subscript, reinterpret_cast<void*>(tensor_assign)},
-    {Py_bf_getbuffer, reinterpret_cast<void*>(tensor_getbuffer)},
-    {Py_bf_releasebuffer, reinterpret_cast<void*>(tensor_releasebuffer)},
-    {0, nullptr}};
+PyType_Slot slots[] = {{Py_tp_doc, const_cast<char*>(kTensorDoc)},
+                       {Py_tp_new, reinterpret_cast<void*>(tensor_new)},
+                       {Py_tp_init, reinterpret_cast<void*>(tensor_init)},
+                       {Py_tp_dealloc, reinterpret_cast<void*>(tensor_dealloc)},
+                       {Py_tp_str, reinterpret_cast<void*>(tensor_str)},
+                       {Py_tp_repr, reinterpret_cast<void*>(tensor_repr)},
+                       {Py_tp_richcompare, reinterpret_cast<void*>(tensor_compare)},
+                       {Py_tp_hash, reinterpret_cast<void*>(tensor_hash)},
+                       {Py_tp_iter, reinterpret_cast<void*>(tensor_iter)},
+                       {Py_tp_getset, getset},
+                       {Py_tp_members, members},
+                       {Py_nb_add, reinterpret_cast<void*>(tensor_add)},
+                       {Py_nb_subtract, reinterpret_cast<void*>(tensor_sub)},
+                       {Py_nb_multiply, reinterpret_cast<void*>(tensor_mul)},
+                       {Py_nb_true_divide, reinterpret_cast<void*>(tensor_div)},
+                       {Py_nb_floor_divide, reinterpret_cast<void*>(tensor_floordiv)},
+                       {Py_nb_remainder, reinterpret_cast<void*>(tensor_mod)},
+                       {Py_nb_power, reinterpret_cast<void*>(tensor_pow)},
+                       {Py_nb_matrix_multiply, reinterpret_cast<void*>(tensor_matmul)},
+                       {Py_nb_and, reinterpret_cast<void*>(tensor_and)},
+                       {Py_nb_or, reinterpret_cast<void*>(tensor_or)},
+                       {Py_nb_xor, reinterpret_cast<void*>(tensor_xor)},
+                       {Py_nb_invert, reinterpret_cast<void*>(tensor_invert)},
+                       {Py_nb_negative, reinterpret_cast<void*>(tensor_negative)},
+                       {Py_nb_positive, reinterpret_cast<void*>(tensor_positive)},
+                       {Py_nb_absolute, reinterpret_cast<void*>(tensor_absolute)},
+                       {Py_nb_bool, reinterpret_cast<void*>(tensor_bool)},
+                       {Py_nb_float, reinterpret_cast<void*>(tensor_float)},
+                       {Py_nb_int, reinterpret_cast<void*>(tensor_int)},
+                       {Py_nb_index, reinterpret_cast<void*>(tensor_index)},
+                       {Py_sq_item, reinterpret_cast<void*>(tensor_item)},
+                       {Py_sq_length, reinterpret_cast<void*>(tensor_length)},
+                       {Py_mp_length, reinterpret_cast<void*>(tensor_length)},
+                       {Py_mp_subscript, reinterpret_cast<void*>(tensor_subscript)},
+                       {Py_mp_ass_subscript, reinterpret_cast<void*>(tensor_assign)},
+                       {Py_bf_getbuffer, reinterpret_cast<void*>(tensor_getbuffer)},
+                       {Py_bf_releasebuffer, reinterpret_cast<void*>(tensor_releasebuffer)},
+                       {0, nullptr}};
 
 PyType_Spec spec = {"evolute._evolute.Tensor", sizeof(PyTensor), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slots};
 

@@ -15,8 +15,12 @@ namespace evolute::python {
 
 namespace {
 
-bool is_structure(py::handle o) { return PyTuple_Check(o.ptr()) || PyList_CheckExact(o.ptr()) || PyDict_Check(o.ptr()); }
-bool is_number_like(py::handle o) { return is_tensor(o.ptr()) || PyFloat_Check(o.ptr()) || py::isinstance<py::buffer>(o); }
+bool is_structure(py::handle o) {
+  return PyTuple_Check(o.ptr()) || PyList_CheckExact(o.ptr()) || PyDict_Check(o.ptr());
+}
+bool is_number_like(py::handle o) {
+  return is_tensor(o.ptr()) || PyFloat_Check(o.ptr()) || py::isinstance<py::buffer>(o);
+}
 
 // The value of a leaf to be differentiated; undefined for leaves that are no tensors, arrays or floats. `strict`: those
 // are errors, as the caller asked for a derivative by this argument and nothing else.
@@ -41,8 +45,10 @@ py::object without_aux(const py::object& out, bool has_aux, const char* what) {
 std::vector<Tensor> output_leaves(py::handle out, const char* what) {
   std::vector<Tensor> leaves;
   visit_leaves(out, [&](py::handle o) {
-    if (is_tensor(o.ptr())) leaves.push_back(value_of(o.ptr()));
-    else if (PyFloat_Check(o.ptr()) || PyLong_Check(o.ptr())) leaves.push_back(tensor_from(o));
+    if (is_tensor(o.ptr()))
+      leaves.push_back(value_of(o.ptr()));
+    else if (PyFloat_Check(o.ptr()) || PyLong_Check(o.ptr()))
+      leaves.push_back(tensor_from(o));
     else if (!o.is_none())
       throw DTypeError(cat(what, ": the function must return tensors (or tuples, lists and dicts of them), not ",
                            Py_TYPE(o.ptr())->tp_name));
@@ -54,17 +60,21 @@ std::vector<Tensor> output_leaves(py::handle out, const char* what) {
 // A tangent or cotangent for a value like `a`, converted to its dtype; undefined if it is None, which stands for zero.
 Tensor direction(py::handle o, const Aval& a, const char* what, const char* role) {
   if (o.is_none()) return {};
-  if (PyTuple_Check(o.ptr()) && PyTuple_GET_SIZE(o.ptr()) == 1) return direction(PyTuple_GET_ITEM(o.ptr(), 0), a, what, role);
+  if (PyTuple_Check(o.ptr()) && PyTuple_GET_SIZE(o.ptr()) == 1)
+    return direction(PyTuple_GET_ITEM(o.ptr(), 0), a, what, role);
   if (!is_tensor(o.ptr()) && !is_convertible(o.ptr()) && !PyList_Check(o.ptr()))
-    throw DTypeError(cat(what, ": ", role, " must be a tensor of shape ", a.shape, ", got ", Py_TYPE(o.ptr())->tp_name));
+    throw DTypeError(
+        cat(what, ": ", role, " must be a tensor of shape ", a.shape, ", got ", Py_TYPE(o.ptr())->tp_name));
   const Tensor t = tensor_from(o);
-  if (!is_floating(a.dtype)) throw DTypeError(cat(what, ": there is no derivative at ", a, ", so ", role, " must be None"));
+  if (!is_floating(a.dtype))
+    throw DTypeError(cat(what, ": there is no derivative at ", a, ", so ", role, " must be None"));
   require_like(t, {a.shape, t.dtype()}, what, role);
   return t.dtype() == a.dtype ? t : cast(t, a.dtype);
 }
 
 // Cotangents for `outputs`, the leaves of `structure`: ones, or the leaves of `sens` after checking that they fit.
-std::vector<Tensor> seeds_for(const std::vector<Tensor>& outputs, py::handle structure, py::handle sens, const char* what) {
+std::vector<Tensor> seeds_for(const std::vector<Tensor>& outputs, py::handle structure, py::handle sens,
+                              const char* what) {
   std::vector<Tensor> seeds;
   if (sens.is_none()) {
     bool any = false;
@@ -72,12 +82,15 @@ std::vector<Tensor> seeds_for(const std::vector<Tensor>& outputs, py::handle str
       seeds.push_back(is_floating(y.dtype()) ? ones_like(y) : Tensor());
       any = any || is_floating(y.dtype());
     }
-    if (!any) throw DTypeError(cat(what, ": the function's output is ", outputs[0].aval(), ", which has no derivative"));
+    if (!any)
+      throw DTypeError(cat(what, ": the function's output is ", outputs[0].aval(), ", which has no derivative"));
     return seeds;
   }
   match_leaves(structure, sens, what, "sens", [&](py::handle leaf, py::handle o) {
-    if (!leaf.is_none()) seeds.push_back(direction(o, outputs[seeds.size()].aval(), what, "sens"));
-    else if (!o.is_none()) throw ValueError(cat(what, ": sens must be None where the output is None"));
+    if (!leaf.is_none())
+      seeds.push_back(direction(o, outputs[seeds.size()].aval(), what, "sens"));
+    else if (!o.is_none())
+      throw ValueError(cat(what, ": sens must be None where the output is None"));
   });
   return seeds;
 }
@@ -96,7 +109,8 @@ class PythonRun {
  public:
   // No `positions`: all arguments, as far as they are numbers.
   PythonRun(const py::function& fn, const py::tuple& args, const py::dict& kwargs,
-            const std::optional<std::vector<int>>& positions, const py::tuple& variables, bool has_aux, std::string what)
+            const std::optional<std::vector<int>>& positions, const py::tuple& variables, bool has_aux,
+            std::string what)
       : what_(std::move(what)), run_(what_.c_str()), args_(args) {
     py::list traced(args);
     const int n = static_cast<int>(args.size());
@@ -167,15 +181,17 @@ py::tuple vjp_function(const py::function& fn, const py::tuple& args, const py::
   std::vector<int> positions(args.size());
   std::iota(positions.begin(), positions.end(), 0);
   auto run = std::make_shared<PythonRun>(fn, args, kwargs, positions, variables, has_aux, "vjp");
-  py::cpp_function pullback([run](const py::object& sens) {
-    auto [inputs, weights] = run->pull(sens, false);
-    return py::make_tuple(inputs, weights);
-  }, py::arg("sens"));
+  py::cpp_function pullback(
+      [run](const py::object& sens) {
+        auto [inputs, weights] = run->pull(sens, false);
+        return py::make_tuple(inputs, weights);
+      },
+      py::arg("sens"));
   return py::make_tuple(run->value(), pullback);
 }
 
-py::tuple jvp_function(const py::function& fn, const py::tuple& args, const py::tuple& tangents,
-                       const py::dict& kwargs, bool has_aux) {
+py::tuple jvp_function(const py::function& fn, const py::tuple& args, const py::tuple& tangents, const py::dict& kwargs,
+                       bool has_aux) {
   const char* what = "jvp";
   if (args.size() != tangents.size())
     throw ValueError(cat(what, ": got ", tangents.size(), " tangents for ", args.size(), " inputs; give one for each"));
@@ -213,13 +229,15 @@ py::tuple jvp_function(const py::function& fn, const py::tuple& args, const py::
 
 void define_transforms(py::module_& m) {
   using py::arg;
-  m.def("gradient", gradient, arg("fn"), arg("args"), arg("kwargs"), arg("positions"), arg("variables"), arg("sens"),
-        arg("has_aux"), arg("what") = "grad",
-        "gradient(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], positions: Sequence[int] | None, "
-        "variables: tuple[Tensor, ...], sens: Any, has_aux: bool, what: str = 'grad') -> tuple[Any, tuple[Any, ...], "
-        "tuple[Tensor, ...]]\n\n"
-        "Value of fn and the gradients of its summed outputs, or of their product with `sens`. Without positions: by all "
-        "arguments that are numbers. `what` begins the messages of errors.");
+  m.def(
+      "gradient", gradient, arg("fn"), arg("args"), arg("kwargs"), arg("positions"), arg("variables"), arg("sens"),
+      arg("has_aux"), arg("what") = "grad",
+      "gradient(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], positions: Sequence[int] | "
+      "None, "
+      "variables: tuple[Tensor, ...], sens: Any, has_aux: bool, what: str = 'grad') -> tuple[Any, tuple[Any, ...], "
+      "tuple[Tensor, ...]]\n\n"
+      "Value of fn and the gradients of its summed outputs, or of their product with `sens`. Without positions: by all "
+      "arguments that are numbers. `what` begins the messages of errors.");
   m.def("vjp", vjp_function, arg("fn"), arg("args"), arg("kwargs"), arg("variables"), arg("has_aux"),
         "vjp(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], variables: tuple[Tensor, ...], "
         "has_aux: bool) -> tuple[Any, Callable[[Any], tuple[tuple[Any, ...], tuple[Tensor, ...]]]]\n\n"

@@ -10,7 +10,9 @@
 
 namespace evolute::python {
 
-inline bool is_named_tuple(PyObject* o) { return !PyTuple_CheckExact(o) && PyTuple_Check(o) && PyObject_HasAttrString(o, "_fields"); }
+inline bool is_named_tuple(PyObject* o) {
+  return !PyTuple_CheckExact(o) && PyTuple_Check(o) && PyObject_HasAttrString(o, "_fields");
+}
 
 // Calls `f(leaf)` on every leaf, in order.
 template <class F>
@@ -46,7 +48,8 @@ py::object map_leaves(py::handle o, F&& f) {
   if (PyList_CheckExact(o.ptr())) {
     const Py_ssize_t n = PyList_GET_SIZE(o.ptr());
     py::list out(n);
-    for (Py_ssize_t i = 0; i < n; ++i) PyList_SET_ITEM(out.ptr(), i, map_leaves(PyList_GET_ITEM(o.ptr(), i), f).release().ptr());
+    for (Py_ssize_t i = 0; i < n; ++i)
+      PyList_SET_ITEM(out.ptr(), i, map_leaves(PyList_GET_ITEM(o.ptr(), i), f).release().ptr());
     return out;
   }
   if (PyDict_Check(o.ptr())) {
@@ -60,14 +63,18 @@ py::object map_leaves(py::handle o, F&& f) {
   return f(o);
 }
 
-// Calls `f(leaf, partner)` on every leaf of `o` in order, with what stands in the same place of `with`; None there stands
-// for None at every leaf below. Throws ValueError where the structures differ; `what` and `role` say what `with` is.
+// Calls `f(leaf, partner)` on every leaf of `o` in order, with what stands in the same place of `with`; None there
+// stands for None at every leaf below. Throws ValueError where the structures differ; `what` and `role` say what `with`
+// is.
 template <class F>
 void match_leaves(py::handle o, py::handle with, const char* what, const char* role, F&& f) {
   const auto differ = [&](const std::string& needs, const std::string& got) {
-    throw ValueError(cat(what, ": ", role, " must have the structure of what it belongs to: needs ", needs, ", got ", got));
+    throw ValueError(
+        cat(what, ": ", role, " must have the structure of what it belongs to: needs ", needs, ", got ", got));
   };
-  const auto kind = [](py::handle h) { return std::string(is_tensor(h.ptr()) ? "a tensor" : Py_TYPE(h.ptr())->tp_name); };
+  const auto kind = [](py::handle h) {
+    return std::string(is_tensor(h.ptr()) ? "a tensor" : Py_TYPE(h.ptr())->tp_name);
+  };
   const bool sequence = PyTuple_Check(o.ptr()) || PyList_CheckExact(o.ptr());
   if (!sequence && !PyDict_Check(o.ptr())) return f(o, with);
   if (with.is_none()) return visit_leaves(o, [&](py::handle leaf) { f(leaf, with); });

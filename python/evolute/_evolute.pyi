@@ -335,6 +335,8 @@ class Tensor:
         """The tensor as a DLPack capsule that shares its memory."""
     def __dlpack_device__(self) -> tuple[int, int]:
         """DLPack device type and index."""
+    def __format__(self, spec: str) -> str:
+        """The text of the tensor; a single element takes the formats of its number."""
     def __reduce__(self) -> Any:
         """Support for pickle and copy."""
     def _bind_variable(self, name: str) -> None:
@@ -758,11 +760,11 @@ class Compiled:
     def __init__(
         self,
         fn: Callable[..., Any],
-        on_record: Callable[[bool], list[tuple[Any, Any, Any]]],
+        on_record: Callable[[bool, list[Any]], list[tuple[Any, Any, Any]]],
         on_fallback: Callable[[BaseException, tuple[Any, ...], dict[str, Any]], Any],
     ) -> None:
         """
-        on_record(True) is called before fn is recorded and on_record(False) after it; the latter returns what the recording depends on: (closure cell, None, content), (dict or list, key, item) or (dict or list, None, length).
+        on_record(True, []) is called before fn is recorded and on_record(False, static arguments) after it; the latter returns what the recording depends on: (closure cell, None, content), (dict or list, key, item) or (dict or list, None, length).
         on_fallback(error, args, kwargs) runs a function that cannot be recorded.
         """
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...

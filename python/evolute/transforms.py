@@ -257,10 +257,11 @@ def value_and_grad(
             *inputs, sens = args
             args = tuple(inputs)
         value, by_input, by_weight = _evolute.gradient(fn, args, kwargs, positions, variables, sens, has_aux)
+        parts: list[tuple[Any, ...]] = [by_input, by_weight]
         if return_ids:
-            by_input, by_weight = (tuple(zip(*pair, strict=True)) for pair in zip(ids, (by_input, by_weight), strict=True))
-        inputs_part = by_input[0] if single else by_input
-        weights_part = by_weight[0] if one_weight else by_weight
+            parts = [tuple(zip(names, part, strict=True)) for names, part in zip(ids, parts, strict=True)]
+        inputs_part = parts[0][0] if single else parts[0]
+        weights_part = parts[1][0] if one_weight else parts[1]
         if weights is None:
             return value, inputs_part
         return value, (weights_part if grad_position is None else (inputs_part, weights_part))

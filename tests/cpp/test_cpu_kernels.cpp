@@ -7,8 +7,7 @@
 using namespace evolute;
 using namespace evolute::test;
 
-// ---- strided loops
-// ---------------------------------------------------------------------------------------------------
+// ---- strided loops --------------------------------------------------------------------------------------------------
 
 TEST_CASE("a strided loop visits every element once, also in parts") {
   for (const Shape& shape : {Shape{}, Shape{5}, Shape{0, 3}, Shape{40, 50}, Shape{3, 4, 5}, Shape{200, 3},
@@ -41,8 +40,7 @@ TEST_CASE("a strided loop visits every element once, also in parts") {
   }
 }
 
-// ---- copy
-// ------------------------------------------------------------------------------------------------------------
+// ---- copy -----------------------------------------------------------------------------------------------------------
 
 TEST_CASE("copy between all pairs of dtypes and layouts") {
   for (DType from : kDTypes)
@@ -101,8 +99,7 @@ TEST_CASE("conversions are defined for every value") {
   CHECK(values(*i64)[1] == hi64);
 }
 
-// ---- reductions
-// ------------------------------------------------------------------------------------------------------
+// ---- reductions -----------------------------------------------------------------------------------------------------
 
 namespace {
 

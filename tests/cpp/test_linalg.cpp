@@ -152,8 +152,7 @@ TEST_CASE("matmul's derivatives with every pair of flags, batched and broadcast"
   check_derivatives([](const Tensor& x) { return dot(x, outer(x, exp(x))); }, random({3}, 9), 3);
 }
 
-// ---- einsum
-// -----------------------------------------------------------------------------------------------------------
+// ---- einsum ---------------------------------------------------------------------------------------------------------
 
 TEST_CASE("einsum agrees with the functions it stands for") {
   const Tensor a = random({3, 4}, 1), b = random({4, 5}, 2), s = random({4, 4}, 3), v = random({4}, 4);
@@ -208,15 +207,11 @@ TEST_CASE("einsum's errors") {
 TEST_CASE("einsum's derivatives") {
   const Tensor b = random({4, 3}, 1);
   check_derivatives([=](const Tensor& x) { return einsum("ij,jk,kl->il", {x, b, sin(x)}); }, random({3, 4}, 2), 3);
-  check_derivatives(
-      [=](const Tensor& x) {
-        return einsum("bii,bjj,b...->...", {x, exp(x), x});
-      },
-      random({2, 3, 3}, 3), 2);
+  check_derivatives([=](const Tensor& x) { return einsum("bii,bjj,b...->...", {x, exp(x), x}); }, random({2, 3, 3}, 3),
+                    2);
 }
 
-// ---- reductions
-// -------------------------------------------------------------------------------------------------------
+// ---- reductions -----------------------------------------------------------------------------------------------------
 
 TEST_CASE("reductions: shapes, dtypes and empty operands") {
   const Tensor x = random({2, 3, 4}, 1);
@@ -247,22 +242,16 @@ TEST_CASE("reductions: shapes, dtypes and empty operands") {
 
 TEST_CASE("derivatives of reductions") {
   const Tensor x = random({2, 3, 5}, 1);
-  const Map fs[] = {[](const Tensor& t) {
-                      return sum(sin(t), Axes{0, 2});
-                    },
+  const Map fs[] = {[](const Tensor& t) { return sum(sin(t), Axes{0, 2}); },
                     [](const Tensor& t) { return mean(exp(t), Axes{1}, true); },
-                    [](const Tensor& t) {
-                      return prod(t, Axes{0, 2});
-                    },
+                    [](const Tensor& t) { return prod(t, Axes{0, 2}); },
                     [](const Tensor& t) { return prod(t); },
                     [](const Tensor& t) { return max(sin(t), Axes{1}) * min(t, Axes{1}); },
                     [](const Tensor& t) { return exp(cumsum(t * t, 1)) * cumsum(t, -1, true); },
                     [](const Tensor& t) { return norm(t, 2, Axes{2}); },
                     [](const Tensor& t) { return norm(t, 1, Axes{0}) * norm(t, 3, Axes{0}); },
                     [](const Tensor& t) { return norm(t, -1.5) * norm(t, kInf) * norm(t, -kInf); },
-                    [](const Tensor& t) {
-                      return logsumexp(3.0 * t, Axes{0, 1});
-                    },
+                    [](const Tensor& t) { return logsumexp(3.0 * t, Axes{0, 1}); },
                     [](const Tensor& t) { return softmax(t, 1); },
                     [](const Tensor& t) { return log_softmax(t * t); }};
   for (const Map& f : fs) check_derivatives(f, x, 2, 1e-6);
@@ -319,8 +308,7 @@ TEST_CASE("logsumexp and softmax of infinities and large numbers") {
   check_close(log_softmax(tensor({-kInf, 1000}, float64)), tensor({-kInf, 0}, float64));
 }
 
-// ---- linear algebra
-// ---------------------------------------------------------------------------------------------------
+// ---- linear algebra -------------------------------------------------------------------------------------------------
 
 TEST_CASE("factorisations solve what they should, in all sizes") {
   for (std::int64_t n : {1, 2, 3, 7, 32, 33, 70, 150}) {

@@ -26,7 +26,8 @@ constexpr bool kVectors = false;
 
 // The value type on which kernels of T are evaluated.
 template <class T>
-using Value = std::conditional_t<kVectors && (std::is_same_v<T, float> || std::is_same_v<T, double>), Vec<T>, Scalar<T>>;
+using Value =
+    std::conditional_t<kVectors && (std::is_same_v<T, float> || std::is_same_v<T, double>), Vec<T>, Scalar<T>>;
 
 // ---- loops over scalars -------------------------------------------------------------------------------------------
 
@@ -65,7 +66,8 @@ void scalar_loop2(F f, char* const* data, const std::int64_t* step, std::int64_t
     for (std::int64_t k = 0; k < n; ++k) out[k] = f(a, Scalar<T>(y[k]));
   } else {
     for (std::int64_t k = 0; k < n; ++k)
-      *reinterpret_cast<Out*>(data[2] + k * step[2]) = f(read<T>(data[0] + k * step[0]), read<T>(data[1] + k * step[1]));
+      *reinterpret_cast<Out*>(data[2] + k * step[2]) =
+          f(read<T>(data[0] + k * step[0]), read<T>(data[1] + k * step[1]));
   }
 }
 
@@ -138,10 +140,14 @@ void vector_loop(F f, char* const* data, const std::int64_t* step, std::int64_t 
   std::int64_t done = 0;
   if (plain) {
     // The patterns that occur: all rows; a scalar on one side; a scalar factor; a scalar parameter.
-    if (rows == all) done = full_vectors<T, N, all>(f, data, n);
-    else if (N > 1 && M == 1 && rows == all - 1) done = full_vectors<T, N, (M == 1 ? all - 1 : all)>(f, data, n);
-    else if (N > 1 && M == 1 && rows == all >> 1) done = full_vectors<T, N, (M == 1 ? all >> 1 : all)>(f, data, n);
-    else if (N == 3 && M == 1 && rows == 2) done = full_vectors<T, N, (N == 3 && M == 1 ? 2 : all)>(f, data, n);
+    if (rows == all)
+      done = full_vectors<T, N, all>(f, data, n);
+    else if (N > 1 && M == 1 && rows == all - 1)
+      done = full_vectors<T, N, (M == 1 ? all - 1 : all)>(f, data, n);
+    else if (N > 1 && M == 1 && rows == all >> 1)
+      done = full_vectors<T, N, (M == 1 ? all >> 1 : all)>(f, data, n);
+    else if (N == 3 && M == 1 && rows == 2)
+      done = full_vectors<T, N, (N == 3 && M == 1 ? 2 : all)>(f, data, n);
   }
   if (done == n) return;
   char* rest[N + M];
@@ -154,13 +160,19 @@ template <class T, int N, auto f, int M = 1>
 void arithmetic_loop(char* const* data, const std::int64_t* step, std::int64_t n) {
   using V = Value<T>;
   const auto g = [](auto... x) {
-    if constexpr (M == 1) return std::array<V, 1>{f(x...)};
-    else return f(x...);
+    if constexpr (M == 1)
+      return std::array<V, 1>{f(x...)};
+    else
+      return f(x...);
   };
-  if constexpr (std::is_same_v<V, Vec<T>>) vector_loop<T, N, M>(g, data, step, n);
-  else if constexpr (N == 1) scalar_loop1<T, T>([](auto x) { return f(x).v; }, data, step, n);
-  else if constexpr (N == 2) scalar_loop2<T, T>([](auto x, auto y) { return f(x, y).v; }, data, step, n);
-  else scalar_loop<T, N>(g, data, step, n);
+  if constexpr (std::is_same_v<V, Vec<T>>)
+    vector_loop<T, N, M>(g, data, step, n);
+  else if constexpr (N == 1)
+    scalar_loop1<T, T>([](auto x) { return f(x).v; }, data, step, n);
+  else if constexpr (N == 2)
+    scalar_loop2<T, T>([](auto x, auto y) { return f(x, y).v; }, data, step, n);
+  else
+    scalar_loop<T, N>(g, data, step, n);
 }
 template <class T, auto f>
 void compare_loop(char* const* data, const std::int64_t* step, std::int64_t n) {
@@ -179,10 +191,9 @@ constexpr auto scaled_d1 = [](V g, V r) { return g * F::template d1<V>(r); };
 template <class F, class V>
 constexpr auto scaled_d2 = [](V g, V r) { return g * F::template d2<V>(r); };
 template <class F, class V>
-constexpr auto d1_vjp = [](V h, V g, V r) {
-  return std::array<V, 2>{h * F::template d1<V>(r), h * g * F::template d2<V>(r)};
-};
-#define EV_SCALED(part)   \
+constexpr auto d1_vjp =
+    [](V h, V g, V r) { return std::array<V, 2>{h * F::template d1<V>(r), h * g * F::template d2<V>(r)}; };
+#define EV_SCALED(part)       \
   template <class F, class V> \
   constexpr auto scaled_##part = [](V g, V x, V y) { return g * F::template part<V>(x, y); };
 EV_SCALED(dx)
@@ -191,9 +202,8 @@ EV_SCALED(dxx)
 EV_SCALED(dxy)
 EV_SCALED(dyy)
 template <class F, class V>
-constexpr auto vjp = [](V g, V x, V y) {
-  return std::array<V, 2>{g * F::template dx<V>(x, y), g * F::template dy<V>(x, y)};
-};
+constexpr auto vjp =
+    [](V g, V x, V y) { return std::array<V, 2>{g * F::template dx<V>(x, y), g * F::template dy<V>(x, y)}; };
 template <class F, class V>
 constexpr auto vjp2 = [](V a, V b, V g, V x, V y) {
   const V mixed = F::template dxy<V>(x, y);
@@ -214,30 +224,31 @@ template <class T>
 void fill(LoopTable& table) {
   constexpr DType t = dtype_of<T>;
   auto set = [&](int kernel, ElementwiseLoop loop) { table[kernel][static_cast<int>(t)] = loop; };
-#define EV_SET(kernel, N, value, Name, ...) set(kernel, arithmetic_loop<T, N, value<fn::Name, Value<T>> __VA_OPT__(, ) __VA_ARGS__>);
-#define EV_UNARY(Name, fun, types, ...)                  \
-  if constexpr (takes(Operands::types, t)) {             \
-    EV_SET(k##Name, 1, value1, Name)                     \
-    if constexpr (is_floating(t)) {                      \
-      EV_SET(k##Name##_d1, 2, scaled_d1, Name)           \
-      EV_SET(k##Name##_d2, 2, scaled_d2, Name)           \
-      EV_SET(k##Name##_d1_vjp, 3, d1_vjp, Name, 2)       \
-    }                                                    \
+#define EV_SET(kernel, N, value, Name, ...) \
+  set(kernel, arithmetic_loop<T, N, value<fn::Name, Value<T>> __VA_OPT__(, ) __VA_ARGS__>);
+#define EV_UNARY(Name, fun, types, ...)            \
+  if constexpr (takes(Operands::types, t)) {       \
+    EV_SET(k##Name, 1, value1, Name)               \
+    if constexpr (is_floating(t)) {                \
+      EV_SET(k##Name##_d1, 2, scaled_d1, Name)     \
+      EV_SET(k##Name##_d2, 2, scaled_d2, Name)     \
+      EV_SET(k##Name##_d1_vjp, 3, d1_vjp, Name, 2) \
+    }                                              \
   }
 #define EV_UNARY_FLAT(Name, fun, types, ...) \
   if constexpr (takes(Operands::types, t)) EV_SET(k##Name, 1, value1, Name)
-#define EV_BINARY(Name, fun, types, ...)                 \
-  if constexpr (takes(Operands::types, t)) {             \
-    EV_SET(k##Name, 2, value2, Name)                     \
-    if constexpr (is_floating(t)) {                      \
-      EV_SET(k##Name##_dx, 3, scaled_dx, Name)           \
-      EV_SET(k##Name##_dy, 3, scaled_dy, Name)           \
-      EV_SET(k##Name##_dxx, 3, scaled_dxx, Name)         \
-      EV_SET(k##Name##_dxy, 3, scaled_dxy, Name)         \
-      EV_SET(k##Name##_dyy, 3, scaled_dyy, Name)         \
-      EV_SET(k##Name##_vjp, 3, vjp, Name, 2)             \
-      EV_SET(k##Name##_vjp2, 5, vjp2, Name, 3)           \
-    }                                                    \
+#define EV_BINARY(Name, fun, types, ...)         \
+  if constexpr (takes(Operands::types, t)) {     \
+    EV_SET(k##Name, 2, value2, Name)             \
+    if constexpr (is_floating(t)) {              \
+      EV_SET(k##Name##_dx, 3, scaled_dx, Name)   \
+      EV_SET(k##Name##_dy, 3, scaled_dy, Name)   \
+      EV_SET(k##Name##_dxx, 3, scaled_dxx, Name) \
+      EV_SET(k##Name##_dxy, 3, scaled_dxy, Name) \
+      EV_SET(k##Name##_dyy, 3, scaled_dyy, Name) \
+      EV_SET(k##Name##_vjp, 3, vjp, Name, 2)     \
+      EV_SET(k##Name##_vjp2, 5, vjp2, Name, 3)   \
+    }                                            \
   }
 #define EV_BINARY_FLAT(Name, fun, types, ...) \
   if constexpr (takes(Operands::types, t)) EV_SET(k##Name, 2, value2, Name)

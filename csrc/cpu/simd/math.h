@@ -12,12 +12,12 @@ namespace evolute::math {
 EV_LEVEL_BEGIN
 
 // Not yet vectorised: lane by lane through the C library.
-#define EV_LANES(fn)                                                                        \
-  EV_INLINE Vec<float> fn(Vec<float> x) {                                                   \
-    return each_lane(x, [](float v) { return __builtin_##fn##f(v); });                      \
-  }                                                                                         \
-  EV_INLINE Vec<double> fn(Vec<double> x) {                                                 \
-    return each_lane(x, [](double v) { return __builtin_##fn(v); });                        \
+#define EV_LANES(fn)                                                   \
+  EV_INLINE Vec<float> fn(Vec<float> x) {                              \
+    return each_lane(x, [](float v) { return __builtin_##fn##f(v); }); \
+  }                                                                    \
+  EV_INLINE Vec<double> fn(Vec<double> x) {                            \
+    return each_lane(x, [](double v) { return __builtin_##fn(v); });   \
   }
 EV_LANES(sin)
 EV_LANES(cos)
@@ -29,12 +29,12 @@ EV_LANES(erf)
 EV_LANES(erfc)
 #undef EV_LANES
 
-#define EV_LANES2(fn)                                                                        \
-  EV_INLINE Vec<float> fn(Vec<float> x, Vec<float> y) {                                      \
-    return each_lane(x, y, [](float a, float b) { return __builtin_##fn##f(a, b); });        \
-  }                                                                                          \
-  EV_INLINE Vec<double> fn(Vec<double> x, Vec<double> y) {                                   \
-    return each_lane(x, y, [](double a, double b) { return __builtin_##fn(a, b); });         \
+#define EV_LANES2(fn)                                                                 \
+  EV_INLINE Vec<float> fn(Vec<float> x, Vec<float> y) {                               \
+    return each_lane(x, y, [](float a, float b) { return __builtin_##fn##f(a, b); }); \
+  }                                                                                   \
+  EV_INLINE Vec<double> fn(Vec<double> x, Vec<double> y) {                            \
+    return each_lane(x, y, [](double a, double b) { return __builtin_##fn(a, b); });  \
   }
 EV_LANES2(atan2)
 EV_LANES2(hypot)

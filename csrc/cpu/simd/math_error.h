@@ -1,8 +1,8 @@
 // erf, erfc and the normal distribution function on Vec. Coefficients are made by bench/minimax.py.
 //
-// erfc(a) = exp(−a²) X(a) for a ≥ 0, with X(a) = (1 − t) W(t) and W a polynomial of t = (a − k)/(a + k), which takes the
-// half-line to an interval (Shepherd and Laframboise, Chebyshev approximation of (1 + 2x) exp(x²) erfc x, 1981). exp is
-// evaluated here, as a² has to have more digits than a number: a relative error of a² would be one of a² times itself.
+// erfc(a) = exp(−a²) P(a)/Q(a) for a ≥ 0 with polynomials whose coefficients are all positive, so that nothing cancels.
+// exp is evaluated here, as a² has to have more digits than a number: a relative error of a² would be one of a² times
+// itself.
 #pragma once
 
 #include "cpu/simd/math_exp.h"
@@ -12,17 +12,30 @@ EV_LEVEL_BEGIN
 
 namespace error {
 
-// W of t; k = 3 for float and 4 for double.
-inline constexpr float kErfcF[] = {0x1.6e9828p-3f, -0x1.2d883p-3f, 0x1.92edcap-4f, -0x1.a7e3ccp-5f, 0x1.46682ep-6f,
-    -0x1.252426p-8f, -0x1.b22aaep-13f, 0x1.0c6128p-11f, -0x1.45e7dap-14f, -0x1.b515bcp-15f};
-inline constexpr double kErfcD[] = {0x1.18932bf08e154p-3, -0x1.f3fe31ecb49bep-4, 0x1.8be202d26c7a4p-4,
-    -0x1.14eacb1ad03f5p-4, 0x1.52cac2370c2f3p-5, -0x1.645fd8a4b66bp-6, 0x1.38dbd2ca156ebp-7, -0x1.b00c052e11de1p-9,
-    0x1.908f4661e4e8ep-11, -0x1.269b510601d35p-15, -0x1.dd27fd9f90467p-15, 0x1.72cdc0cd23c47p-16,
-    -0x1.e86b282eeaba4p-22, -0x1.3c7592d3c7669p-19, 0x1.3b9cf68b029fep-21, 0x1.7fc31291c0aecp-23,
-    -0x1.cc7232ef8a6b7p-24, -0x1.6ee98adc8cfd4p-27, 0x1.1b8d79fd13213p-26, 0x1.5d81e827ec9d5p-30,
-    -0x1.22773b83a3e39p-29, -0x1.d7b7532bbd984p-32, 0x1.170807de571d6p-35};
-template <class T>
-inline constexpr T kErfcShift = sizeof(T) == 4 ? T(3) : T(4);
+inline constexpr float kErfcPF[] = {0x1p+0f, 0x1.c90c6ap-1f, 0x1.ab68d8p-2f, 0x1.b2ce44p-4f, 0x1.9bf9fep-7f};
+inline constexpr float kErfcQF[] = {0x1p+0f,        0x1.89684ap+0f, 0x1.224954p+0f,
+                                    0x1.f008d6p-2f, 0x1.ead2e6p-4f, 0x1.d0d262p-7f};
+inline constexpr double kErfcPD[] = {0x1p+0,
+                                     0x1.c07e5eb1d29d5p+0,
+                                     0x1.91c65d1176ddfp+0,
+                                     0x1.d34d42f645413p-1,
+                                     0x1.7f34b62465802p-2,
+                                     0x1.c81fc4153cca1p-4,
+                                     0x1.88f6bd5fee321p-6,
+                                     0x1.d928d6a85ddc4p-9,
+                                     0x1.6b3f4adab4f12p-12,
+                                     0x1.122d8544b1578p-16};
+inline constexpr double kErfcQD[] = {0x1p+0,
+                                     0x1.32b039647bee7p+1,
+                                     0x1.6b716782f63e5p+1,
+                                     0x1.13ca3c50721d9p+1,
+                                     0x1.264693614a452p+0,
+                                     0x1.cb83a30ecd6d6p-2,
+                                     0x1.09a0463b62329p-3,
+                                     0x1.c1d10af402012p-6,
+                                     0x1.0c290174b0c3ep-8,
+                                     0x1.99e16fe00d024p-12,
+                                     0x1.3560648cfffbfp-16};
 
 // erfc(a) 2^(−n) and n for a ≥ 0, from a and from s + s_low = a².
 template <class T>
@@ -32,26 +45,19 @@ struct Scaled {
 template <class T>
 EV_INLINE Scaled<T> erfc_scaled(Vec<T> a, Vec<T> s, Vec<T> s_low) {
   using V = Vec<T>;
-  const V magic = kRoundMagic<T>, k = kErfcShift<T>;
+  const V magic = kRoundMagic<T>;
   const V n = fma(s, V(T(-0x1.71547652b82fep+0)), magic) - magic;
   const V r = fma(n, V(-Ln2<T>::lo), fma(n, V(-Ln2<T>::hi), -s)) - s_low;
-  // X at the point a' that the rounded t belongs to, then at a, by X' = 2 (a X − 1/√π).
-  const V d = fma(a, V(1 / kErfcShift<T>), V(1));
-  const V t = fma(V(1) / d, V(-2), V(1));
-  const V e = fma(-t, a, a) - fma(k, t, k);  // (a − a') (1 − t)
-  V w;
-  if constexpr (sizeof(T) == 4) w = horner(t, kErfcF);
-  else w = horner_halves(t, kErfcD);
-  const V x0 = (V(1) - t) * w;
-  const V x = fma(e * d, fma(a, x0, V(T(-kTwoOverSqrtPi / 2))), x0);
+  const V p = horner(a, kErfcPF, kErfcPD), q = horner(a, kErfcQF, kErfcQD);
+  const V x = q / fma(a * V(T(1.7724538509055160273)), q, p);
   return {fma(x, expm1_reduced(r), x), n};
 }
 
 #if defined(__AVX512F__)
 
-// erf in pieces, whose tables fit in registers: the number of the piece is the low bits of a float. First the points that
-// they are expanded around, at which erf is nearly a number of this type (Gal, Computing elementary functions, 1986); then
-// the coefficients, lowest power first.
+// erf in pieces, whose tables fit in registers: the number of the piece is the low bits of a float. First the points
+// that they are expanded around, at which erf is nearly a number of this type (Gal, Computing elementary functions,
+// 1986); then the coefficients, lowest power first.
 // clang-format off
 inline constexpr float kErfTableF[][32] = {
     {0x0p+0f, 0x1.0079p-3f, 0x1.00438p-2f, 0x1.80334p-2f, 0x1.0038dp-1f, 0x1.400fcp-1f, 0x1.8005dp-1f, 0x1.c035ep-1f,
@@ -165,12 +171,13 @@ EV_INLINE Vec<T> pieces(Vec<T> a, typename Vec<T>::I i, const T (&table)[N][M]) 
 #else
 
 // erf(a)/a − 1 of a², a ≤ 1.
-inline constexpr float kErfF[] = {0x1.06eba8p-3f, -0x1.81273ep-2f, 0x1.ce2ce6p-4f, -0x1.b7f71ap-6f, 0x1.53f224p-8f,
-    -0x1.a3515ep-11f, 0x1.4771fep-14f};
-inline constexpr double kErfD[] = {0x1.06eba8214db69p-3, -0x1.812746b037a25p-2, 0x1.ce2f21a0458d9p-4,
-    -0x1.b82ce31354d83p-6, 0x1.565bcd2c6507ap-8, -0x1.c02db93391767p-11, 0x1.f9a3b96343bb4p-14,
-    -0x1.f4dcf2c14f17ep-17, 0x1.ba69297645b8fp-20, -0x1.6391902851261p-23, 0x1.132578c67b2fbp-26,
-    -0x1.c4db4909eeb76p-30, 0x1.3bd27cf5c1cd7p-33};
+inline constexpr float kErfF[] = {0x1.06eba8p-3f, -0x1.81273ep-2f,  0x1.ce2ce6p-4f, -0x1.b7f71ap-6f,
+                                  0x1.53f224p-8f, -0x1.a3515ep-11f, 0x1.4771fep-14f};
+inline constexpr double kErfD[] = {0x1.06eba8214db69p-3,   -0x1.812746b037a25p-2,  0x1.ce2f21a0458d9p-4,
+                                   -0x1.b82ce31354d83p-6,  0x1.565bcd2c6507ap-8,   -0x1.c02db93391767p-11,
+                                   0x1.f9a3b96343bb4p-14,  -0x1.f4dcf2c14f17ep-17, 0x1.ba69297645b8fp-20,
+                                   -0x1.6391902851261p-23, 0x1.132578c67b2fbp-26,  -0x1.c4db4909eeb76p-30,
+                                   0x1.3bd27cf5c1cd7p-33};
 
 #endif
 
@@ -193,8 +200,10 @@ EV_INLINE Vec<T> erf(Vec<T> x) {
   const auto e = error::erfc_scaled(a, s, fma(a, a, -s));
   const V large = V(1) - e.y * exp2_integer(e.n);
   V p;
-  if constexpr (sizeof(T) == 4) p = horner(s, error::kErfF);
-  else p = horner_halves(s, error::kErfD);
+  if constexpr (sizeof(T) == 4)
+    p = horner(s, error::kErfF);
+  else
+    p = horner_halves(s, error::kErfD);
   return flip_sign(select(a > V(1), large, fma(a, p, a)), x);
 #endif
 }

@@ -1,7 +1,7 @@
 // exp, expm1, sinh, cosh and tanh on Vec. Coefficients are made by bench/minimax.py.
 //
-// x = n ln 2 + r with |r| ≤ ½ ln 2, ln 2 in two parts (Cody and Waite, Software Manual for the Elementary Functions, 1980);
-// FMA makes the first difference exact. Then eˣ = 2ⁿ eʳ, scaled so that subnormal results are rounded once.
+// x = n ln 2 + r with |r| ≤ ½ ln 2, ln 2 in two parts (Cody and Waite, Software Manual for the Elementary Functions,
+// 1980); FMA makes the first difference exact. Then eˣ = 2ⁿ eʳ, scaled so that subnormal results are rounded once.
 #pragma once
 
 #include "cpu/simd/scale.h"
@@ -11,21 +11,26 @@ EV_LEVEL_BEGIN
 
 // (eʳ − 1 − r)/r² of r; (sinh(r)/r − 1)/r² and (cosh(r) − 1)/r² of r²; |r| ≤ ½ ln 2.
 inline constexpr float kExpm1F[] = {0x1.fffffep-2f, 0x1.5554b4p-3f, 0x1.5556f2p-5f, 0x1.12254ap-7f, 0x1.6b9c68p-10f};
-inline constexpr double kExpm1D[] = {0x1.0000000000005p-1, 0x1.555555555554ep-3, 0x1.5555555552256p-5,
-    0x1.1111111115156p-7, 0x1.6c16c17ed1a9dp-10, 0x1.a01a0185e936cp-13, 0x1.a019a7aceb18bp-16, 0x1.71de68f535173p-19,
-    0x1.28a19a417078ap-22, 0x1.ae9560a40f02ap-26};
+inline constexpr double kExpm1D[] = {
+    0x1.0000000000005p-1,  0x1.555555555554ep-3,  0x1.5555555552256p-5,  0x1.1111111115156p-7,  0x1.6c16c17ed1a9dp-10,
+    0x1.a01a0185e936cp-13, 0x1.a019a7aceb18bp-16, 0x1.71de68f535173p-19, 0x1.28a19a417078ap-22, 0x1.ae9560a40f02ap-26};
 inline constexpr float kSinhF[] = {0x1.555556p-3f, 0x1.110fbep-7f, 0x1.a2e31p-13f};
-inline constexpr double kSinhD[] = {0x1.5555555555555p-3, 0x1.1111111111388p-7, 0x1.a01a019e9f6b5p-13,
-    0x1.71de40881cc81p-19, 0x1.ae4cb7affe644p-26, 0x1.82df841a80f25p-33};
+inline constexpr double kSinhD[] = {0x1.5555555555555p-3,  0x1.1111111111388p-7,  0x1.a01a019e9f6b5p-13,
+                                    0x1.71de40881cc81p-19, 0x1.ae4cb7affe644p-26, 0x1.82df841a80f25p-33};
 inline constexpr float kCoshF[] = {0x1p-1f, 0x1.5554e6p-5f, 0x1.6d4f14p-10f};
-inline constexpr double kCoshD[] = {0x1p-1, 0x1.5555555555558p-5, 0x1.6c16c16c14ffap-10, 0x1.a01a01ad81052p-16,
-    0x1.27e4cc09084f5p-22, 0x1.1f8bef1d3283ep-29};
+inline constexpr double kCoshD[] = {0x1p-1,
+                                    0x1.5555555555558p-5,
+                                    0x1.6c16c16c14ffap-10,
+                                    0x1.a01a01ad81052p-16,
+                                    0x1.27e4cc09084f5p-22,
+                                    0x1.1f8bef1d3283ep-29};
 // (tanh(r)/r − 1)/r² of r²; |r| ≤ 15/16 for float, 9/16 for double.
-inline constexpr float kTanhF[] = {-0x1.55554ap-2f, 0x1.110e6p-3f, -0x1.b9ad0ep-5f, 0x1.620d0cp-6f, -0x1.0b5a1ep-7f,
-    0x1.4550e6p-9f, -0x1.b67c28p-12f};
-inline constexpr double kTanhD[] = {-0x1.555555555554bp-2, 0x1.1111111110246p-3, -0x1.ba1ba1b92fa44p-5,
-    0x1.664f4847f6ae7p-6, -0x1.226e2cd624c33p-7, 0x1.d6d240b993aaap-9, -0x1.7d8b3f4f64a3ap-10, 0x1.345df2756c062p-11,
-    -0x1.e7ef66e04ff5ep-13, 0x1.59262c6055cbap-14, -0x1.3c6feb34deb28p-16};
+inline constexpr float kTanhF[] = {-0x1.55554ap-2f, 0x1.110e6p-3f,  -0x1.b9ad0ep-5f, 0x1.620d0cp-6f,
+                                   -0x1.0b5a1ep-7f, 0x1.4550e6p-9f, -0x1.b67c28p-12f};
+inline constexpr double kTanhD[] = {-0x1.555555555554bp-2,  0x1.1111111110246p-3,  -0x1.ba1ba1b92fa44p-5,
+                                    0x1.664f4847f6ae7p-6,   -0x1.226e2cd624c33p-7, 0x1.d6d240b993aaap-9,
+                                    -0x1.7d8b3f4f64a3ap-10, 0x1.345df2756c062p-11, -0x1.e7ef66e04ff5ep-13,
+                                    0x1.59262c6055cbap-14,  -0x1.3c6feb34deb28p-16};
 
 template <class T>
 struct Ln2 {
@@ -62,14 +67,17 @@ EV_INLINE Vec<T> expm1_reduced(Vec<T> r) {
   return fma(r * r, horner(r, kExpm1F, kExpm1D), r);
 }
 
-// r of an argument that scale() takes to 0 or inf, which may be anything: made harmless. Elsewhere arguments are bounded.
+// r of an argument that scale() takes to 0 or inf, which may be anything: made harmless. Elsewhere arguments are
+// bounded.
 template <class T>
 EV_INLINE Vec<T> bounded(Vec<T> r) {
 #if defined(__AVX512F__)
   // The lesser magnitude; 1/2 where r is NaN.
   using W = typename Vec<T>::V;
-  if constexpr (sizeof(T) == 4) return {(W)_mm512_range_ps((__m512)r.v, _mm512_set1_ps(0.5f), 2)};
-  else return {(W)_mm512_range_pd((__m512d)r.v, _mm512_set1_pd(0.5), 2)};
+  if constexpr (sizeof(T) == 4)
+    return {(W)_mm512_range_ps((__m512)r.v, _mm512_set1_ps(0.5f), 2)};
+  else
+    return {(W)_mm512_range_pd((__m512d)r.v, _mm512_set1_pd(0.5), 2)};
 #else
   return r;
 #endif
@@ -96,7 +104,8 @@ EV_INLINE Vec<T> expm1(Vec<T> x) {
 }
 
 // sinh and cosh of |x| by the addition theorem: with w = 4⁻ⁿ,
-//   2 sinh(n ln 2 + r) = 2ⁿ ((1 − w) cosh r + (1 + w) sinh r),  2 cosh(n ln 2 + r) = 2ⁿ ((1 + w) cosh r + (1 − w) sinh r).
+//   2 sinh(n ln 2 + r) = 2ⁿ ((1 − w) cosh r + (1 + w) sinh r),  2 cosh(n ln 2 + r) = 2ⁿ ((1 + w) cosh r + (1 − w) sinh
+//   r).
 // One polynomial in two halves, no division, nothing cancels at 0. The leading sum a + b r, a and b = 1 ± w, keeps its
 // rounding error (Dekker's Fast2Sum), and a its own.
 template <class T, bool odd>
@@ -152,25 +161,28 @@ EV_INLINE Vec<T> tanh(Vec<T> x) {
 }
 
 #if defined(__AVX512F__)
-// For AVX-512, which looks up tables of 32 floats in registers, |x| = c + d with c near the middle of its quarter octave
-// (0 below 1/8): tanh |x| = tanh c + u tanh d/(1 + tanh c tanh d) with u = 1 − tanh² c. The c are such that tanh c is
-// close to a float (Gal, Computing elementary functions: a new approach for achieving high accuracy and good performance,
-// 1986).
-inline constexpr float kTanhPoint[] = {0x1.1ffe24p+1f, 0x1.60023p+1f, 0x1.9ffd2cp+1f, 0x1.e002cep+1f, 0x1.2000dcp+2f,
-    0x1.6005f2p+2f, 0x1.9fef28p+2f, 0x1.e0d5c4p+2f, 0x1.154246p+3f, 0x0p+0f, 0x0p+0f, 0x0p+0f, 0x0p+0f, 0x0p+0f,
-    0x0p+0f, 0x0p+0f, 0x1.200278p-3f, 0x1.5fff58p-3f, 0x1.9fff9ap-3f, 0x1.e0074cp-3f, 0x1.1ffe3ap-2f, 0x1.600068p-2f,
-    0x1.9ffe82p-2f, 0x1.e000eap-2f, 0x1.2000dcp-1f, 0x1.5ffe5ap-1f, 0x1.9ffd4p-1f, 0x1.e0029ap-1f, 0x1.2007dcp+0f,
-    0x1.6002bp+0f, 0x1.9fff1p+0f, 0x1.e00076p+0f};
-inline constexpr float kTanhValue[] = {0x1.f4bf84p-1f, 0x1.fbd52ep-1f, 0x1.fe7668p-1f, 0x1.ff6f1ep-1f, 0x1.ffdfa8p-1f,
-    0x1.fffbap-1f, 0x1.ffff68p-1f, 0x1.ffffecp-1f, 0x1.fffffep-1f, 0x0p+0f, 0x0p+0f, 0x0p+0f, 0x0p+0f, 0x0p+0f,
-    0x0p+0f, 0x0p+0f, 0x1.1e203cp-3f, 0x1.5c9264p-3f, 0x1.9a5ebap-3f, 0x1.d76d46p-3f, 0x1.18a1f6p-2f, 0x1.52c322p-2f,
-    0x1.8a869cp-2f, 0x1.bfaf28p-2f, 0x1.050912p-1f, 0x1.3156dp-1f, 0x1.57877cp-1f, 0x1.77d96cp-1f, 0x1.9e6222p-1f,
-    0x1.c279dcp-1f, 0x1.d9c6b6p-1f, 0x1.e878b4p-1f};
-inline constexpr float kTanhSlope[] = {0x1.641aa8p-5f, 0x1.099ea4p-6f, 0x1.8900b8p-8f, 0x1.219bp-9f, 0x1.02b7d6p-11f,
-    0x1.17fed4p-14f, 0x1.2fffd4p-17f, 0x1.3ffff4p-20f, 0x1.ffffecp-24f, 0x1p+0f, 0x1p+0f, 0x1p+0f, 0x1p+0f, 0x1p+0f,
-    0x1p+0f, 0x1p+0f, 0x1.f601ap-1f, 0x1.f12b0ep-1f, 0x1.eb7164p-1f, 0x1.e4dee6p-1f, 0x1.d98baap-1f, 0x1.c7f704p-1f,
-    0x1.b3ffacp-1f, 0x1.9e235cp-1f, 0x1.7aea4p-1f, 0x1.49e804p-1f, 0x1.1981d6p-1f, 0x1.d8314cp-2f, 0x1.613e74p-2f,
-    0x1.ce9ebap-3f, 0x1.266032p-3f, 0x1.6fce64p-4f};
+// For AVX-512, which looks up tables of 32 floats in registers, |x| = c + d with c near the middle of its quarter
+// octave (0 below 1/8): tanh |x| = tanh c + u tanh d/(1 + tanh c tanh d) with u = 1 − tanh² c. The c are such that tanh
+// c is close to a float (Gal, Computing elementary functions: a new approach for achieving high accuracy and good
+// performance, 1986).
+inline constexpr float kTanhPoint[] = {
+    0x1.1ffe24p+1f, 0x1.60023p+1f,  0x1.9ffd2cp+1f, 0x1.e002cep+1f, 0x1.2000dcp+2f, 0x1.6005f2p+2f, 0x1.9fef28p+2f,
+    0x1.e0d5c4p+2f, 0x1.154246p+3f, 0x0p+0f,        0x0p+0f,        0x0p+0f,        0x0p+0f,        0x0p+0f,
+    0x0p+0f,        0x0p+0f,        0x1.200278p-3f, 0x1.5fff58p-3f, 0x1.9fff9ap-3f, 0x1.e0074cp-3f, 0x1.1ffe3ap-2f,
+    0x1.600068p-2f, 0x1.9ffe82p-2f, 0x1.e000eap-2f, 0x1.2000dcp-1f, 0x1.5ffe5ap-1f, 0x1.9ffd4p-1f,  0x1.e0029ap-1f,
+    0x1.2007dcp+0f, 0x1.6002bp+0f,  0x1.9fff1p+0f,  0x1.e00076p+0f};
+inline constexpr float kTanhValue[] = {
+    0x1.f4bf84p-1f, 0x1.fbd52ep-1f, 0x1.fe7668p-1f, 0x1.ff6f1ep-1f, 0x1.ffdfa8p-1f, 0x1.fffbap-1f,  0x1.ffff68p-1f,
+    0x1.ffffecp-1f, 0x1.fffffep-1f, 0x0p+0f,        0x0p+0f,        0x0p+0f,        0x0p+0f,        0x0p+0f,
+    0x0p+0f,        0x0p+0f,        0x1.1e203cp-3f, 0x1.5c9264p-3f, 0x1.9a5ebap-3f, 0x1.d76d46p-3f, 0x1.18a1f6p-2f,
+    0x1.52c322p-2f, 0x1.8a869cp-2f, 0x1.bfaf28p-2f, 0x1.050912p-1f, 0x1.3156dp-1f,  0x1.57877cp-1f, 0x1.77d96cp-1f,
+    0x1.9e6222p-1f, 0x1.c279dcp-1f, 0x1.d9c6b6p-1f, 0x1.e878b4p-1f};
+inline constexpr float kTanhSlope[] = {
+    0x1.641aa8p-5f,  0x1.099ea4p-6f,  0x1.8900b8p-8f, 0x1.219bp-9f,   0x1.02b7d6p-11f, 0x1.17fed4p-14f, 0x1.2fffd4p-17f,
+    0x1.3ffff4p-20f, 0x1.ffffecp-24f, 0x1p+0f,        0x1p+0f,        0x1p+0f,         0x1p+0f,         0x1p+0f,
+    0x1p+0f,         0x1p+0f,         0x1.f601ap-1f,  0x1.f12b0ep-1f, 0x1.eb7164p-1f,  0x1.e4dee6p-1f,  0x1.d98baap-1f,
+    0x1.c7f704p-1f,  0x1.b3ffacp-1f,  0x1.9e235cp-1f, 0x1.7aea4p-1f,  0x1.49e804p-1f,  0x1.1981d6p-1f,  0x1.d8314cp-2f,
+    0x1.613e74p-2f,  0x1.ce9ebap-3f,  0x1.266032p-3f, 0x1.6fce64p-4f};
 inline constexpr float kTanhStep[] = {-0x1.555484p-2f, 0x1.1068cep-3f, -0x1.84a262p-5f};
 
 EV_INLINE Vec<float> look_up(const float (&table)[32], Vec<float>::I index) {

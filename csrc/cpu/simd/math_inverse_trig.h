@@ -1,8 +1,8 @@
 // asin, acos, atan, atan2 and hypot on Vec. Coefficients are made by bench/minimax.py.
 //
-// The inverse functions are K π/4 + m (s + w) with an integer K ≤ 4, a small factor m, a main part s and a small one w. π/4
-// is split into a number of so few bits that K times it is exact, and a rest; the sum's rounding error is added back
-// (Dekker, A floating-point technique for extending the available precision, 1971).
+// The inverse functions are K π/4 + m (s + w) with an integer K ≤ 4, a small factor m, a main part s and a small one w.
+// π/4 is split into a number of so few bits that K times it is exact, and a rest; the sum's rounding error is added
+// back (Dekker, A floating-point technique for extending the available precision, 1971).
 #pragma once
 
 #include "cpu/simd/scale.h"
@@ -17,7 +17,8 @@ inline constexpr T kQuarterPi = sizeof(T) == 4 ? T(0x1.921fbp-1) : T(0x1.921fb54
 template <class T>
 inline constexpr T kQuarterPiRest = sizeof(T) == 4 ? T(0x1.5110b4p-23) : T(0x1.1a62633145c06p-55);
 
-// base + m (s + w), where base stands for the multiple of π/4 whose rounded value it is, and |base| ≥ |m s| or base = 0.
+// base + m (s + w), where base stands for the multiple of π/4 whose rounded value it is, and |base| ≥ |m s| or base =
+// 0.
 template <class T>
 EV_INLINE Vec<T> add_to_multiple(Vec<T> base, Vec<T> m, Vec<T> s, Vec<T> w) {
   using V = Vec<T>;
@@ -31,8 +32,9 @@ EV_INLINE Vec<T> add_to_multiple(Vec<T> base, Vec<T> m, Vec<T> s, Vec<T> w) {
 // (asin(s)/s − 1)/s² of s², |s| ≤ ½.
 inline constexpr float kAsinF[] = {0x1.5555c8p-3f, 0x1.3301fcp-4f, 0x1.747d04p-5f, 0x1.8c2daep-6f, 0x1.596d2cp-5f};
 inline constexpr double kAsinD[] = {0x1.555555555538ep-3, 0x1.333333336ec41p-4, 0x1.6db6db424b82cp-5,
-    0x1.f1c72c48f1c45p-6, 0x1.6e89f2af8c107p-6, 0x1.1c6bfa289c17fp-6, 0x1.c6fbcd67c9dfbp-7, 0x1.8ed0318815243p-7,
-    0x1.ab5a1f8b47e18p-8, 0x1.4046cb3f14da7p-6, -0x1.0a56e0dafa26p-6, 0x1.059b7dcb77a8dp-5};
+                                    0x1.f1c72c48f1c45p-6, 0x1.6e89f2af8c107p-6, 0x1.1c6bfa289c17fp-6,
+                                    0x1.c6fbcd67c9dfbp-7, 0x1.8ed0318815243p-7, 0x1.ab5a1f8b47e18p-8,
+                                    0x1.4046cb3f14da7p-6, -0x1.0a56e0dafa26p-6, 0x1.059b7dcb77a8dp-5};
 
 // √z as high + low; NaN for z < 0.
 template <class T>
@@ -70,26 +72,31 @@ EV_INLINE Arc<T> arc(Vec<T> a) {
   const Root<T> q = root(z);
   const V s = select(large, q.high, a);
   V p;
-  if constexpr (sizeof(T) == 4) p = horner(z, kAsinF);
-  else p = horner_halves(z, kAsinD);
+  if constexpr (sizeof(T) == 4)
+    p = horner(z, kAsinF);
+  else
+    p = horner_halves(z, kAsinD);
   return {s, fma(s * z, p, select(large, q.low, V(0))), large};
 }
 
 // ---- atan, atan2 --------------------------------------------------------------------------------------------------
 
 // (atan(r)/r − 1)/r² of r²; |r| ≤ 1 for float, ½ for double.
-inline constexpr float kAtanF[] = {-0x1.55553ep-2f, 0x1.9991e4p-3f,  -0x1.242086p-3f, 0x1.c08c4ap-4f, -0x1.5808eep-4f,
+inline constexpr float kAtanF[] = {-0x1.55553ep-2f, 0x1.9991e4p-3f,  -0x1.242086p-3f, 0x1.c08c4ap-4f,  -0x1.5808eep-4f,
                                    0x1.da28a6p-5f,  -0x1.fd7916p-6f, 0x1.641c8p-7f,   -0x1.d344ecp-10f};
-inline constexpr double kAtanD[] = {-0x1.5555555555516p-2, 0x1.9999999991116p-3, -0x1.249249215c7a5p-3,
-    0x1.c71c7090566cbp-4, -0x1.745cf4bb5bb87p-4, 0x1.3b113cb7f528bp-4, -0x1.10f314087fe7ep-4, 0x1.dfe8dcaa75b75p-5,
-    -0x1.a395a179c95eep-5, 0x1.56edd63a77709p-5, -0x1.c165df40b3ebfp-6, 0x1.4b5f2ac337f15p-7};
+inline constexpr double kAtanD[] = {-0x1.5555555555516p-2, 0x1.9999999991116p-3,  -0x1.249249215c7a5p-3,
+                                    0x1.c71c7090566cbp-4,  -0x1.745cf4bb5bb87p-4, 0x1.3b113cb7f528bp-4,
+                                    -0x1.10f314087fe7ep-4, 0x1.dfe8dcaa75b75p-5,  -0x1.a395a179c95eep-5,
+                                    0x1.56edd63a77709p-5,  -0x1.c165df40b3ebfp-6, 0x1.4b5f2ac337f15p-7};
 
 // atan(r) − r
 template <class T>
 EV_INLINE Vec<T> atan_excess(Vec<T> r) {
   const Vec<T> z = r * r;
-  if constexpr (sizeof(T) == 4) return (r * z) * horner_halves(z, kAtanF);
-  else return (r * z) * horner_halves(z, kAtanD);
+  if constexpr (sizeof(T) == 4)
+    return (r * z) * horner_halves(z, kAtanF);
+  else
+    return (r * z) * horner_halves(z, kAtanD);
 }
 
 }  // namespace trig
@@ -171,7 +178,8 @@ EV_INLINE Vec<T> hypot(Vec<T> x, Vec<T> y) {
   const auto steep = ay > ax;
   const V small = select(steep, ax, ay), large = select(steep, ay, ax);  // both keep NaN
   const auto huge = large > V(high), tiny = large < V(low);
-  const V by = select(huge, V(down), select(tiny, V(up), V(1))), back = select(huge, V(up), select(tiny, V(down), V(1)));
+  const V by = select(huge, V(down), select(tiny, V(up), V(1))),
+          back = select(huge, V(up), select(tiny, V(down), V(1)));
   const V a = large * by, b = small * by;
   const V h = sqrt(fma(a, a, b * b)) * back;
   const V infinity = Format<T>::infinity;

@@ -9,25 +9,44 @@ namespace evolute::math {
 EV_LEVEL_BEGIN
 
 // (log(1 + f) − f)/f² of f, √½ ≤ 1 + f ≤ √2.
-inline constexpr float kLog1pF[] = {-0x1.fffff8p-2f, 0x1.55555p-2f, -0x1.000438p-2f, 0x1.99a41cp-3f, -0x1.5423e8p-3f,
-    0x1.226c84p-3f, -0x1.0f5204p-3f, 0x1.0874eap-3f, -0x1.381352p-4f};
-inline constexpr double kLog1pD[] = {-0x1p-1, 0x1.555555555556bp-2, -0x1.ffffffffffe85p-3, 0x1.9999999994d9dp-3,
-    -0x1.555555556ab4bp-3, 0x1.249249275d0b7p-3, -0x1.fffffff3dda93p-4, 0x1.c71c702e982d2p-4, -0x1.99999a991d7ecp-4,
-    0x1.745d58ba2b46bp-4, -0x1.5555774e327aep-4, 0x1.3b0d7af03e73cp-4, -0x1.248945969cfd6p-4, 0x1.1169e286970f7p-4,
-    -0x1.00cfc642f7ee3p-4, 0x1.dc999545643d2p-5, -0x1.b45e80f9f1d19p-5, 0x1.bba55269ac952p-5, -0x1.01041b8168d4fp-4,
-    0x1.d2bc39ab351d5p-5, -0x1.8dd7c4f2a707ep-6};
+inline constexpr float kLog1pF[] = {-0x1.fffff8p-2f, 0x1.55555p-2f,   -0x1.000438p-2f, 0x1.99a41cp-3f, -0x1.5423e8p-3f,
+                                    0x1.226c84p-3f,  -0x1.0f5204p-3f, 0x1.0874eap-3f,  -0x1.381352p-4f};
+inline constexpr double kLog1pD[] = {-0x1p-1,
+                                     0x1.555555555556bp-2,
+                                     -0x1.ffffffffffe85p-3,
+                                     0x1.9999999994d9dp-3,
+                                     -0x1.555555556ab4bp-3,
+                                     0x1.249249275d0b7p-3,
+                                     -0x1.fffffff3dda93p-4,
+                                     0x1.c71c702e982d2p-4,
+                                     -0x1.99999a991d7ecp-4,
+                                     0x1.745d58ba2b46bp-4,
+                                     -0x1.5555774e327aep-4,
+                                     0x1.3b0d7af03e73cp-4,
+                                     -0x1.248945969cfd6p-4,
+                                     0x1.1169e286970f7p-4,
+                                     -0x1.00cfc642f7ee3p-4,
+                                     0x1.dc999545643d2p-5,
+                                     -0x1.b45e80f9f1d19p-5,
+                                     0x1.bba55269ac952p-5,
+                                     -0x1.01041b8168d4fp-4,
+                                     0x1.d2bc39ab351d5p-5,
+                                     -0x1.8dd7c4f2a707ep-6};
 // (atanh(s)/s − 1)/s² of s², |s| ≤ 1/3.
-inline constexpr float kAtanhF[] = {0x1.555556p-2f, 0x1.9998fcp-3f, 0x1.24a93p-3f, 0x1.c46c34p-4f, 0x1.824634p-4f,
-    0x1.53f3cap-4f};
+inline constexpr float kAtanhF[] = {0x1.555556p-2f, 0x1.9998fcp-3f, 0x1.24a93p-3f,
+                                    0x1.c46c34p-4f, 0x1.824634p-4f, 0x1.53f3cap-4f};
 inline constexpr double kAtanhD[] = {0x1.5555555555556p-2, 0x1.9999999999659p-3, 0x1.24924924ba277p-3,
-    0x1.c71c71a9c7974p-4, 0x1.745d1d6c0bdeap-4, 0x1.3b12e43c551f2p-4, 0x1.112262074d7e9p-4, 0x1.dff4e3084cfa7p-5,
-    0x1.c0fad3e341757p-5, 0x1.20256cc39c689p-5, 0x1.4ff20ab7dec74p-4};
+                                     0x1.c71c71a9c7974p-4, 0x1.745d1d6c0bdeap-4, 0x1.3b12e43c551f2p-4,
+                                     0x1.112262074d7e9p-4, 0x1.dff4e3084cfa7p-5, 0x1.c0fad3e341757p-5,
+                                     0x1.20256cc39c689p-5, 0x1.4ff20ab7dec74p-4};
 
 // Double: in halves for its latency; float: the sum of the halves would add to an error near the bound.
 template <class T>
 EV_INLINE Vec<T> log1p_polynomial(Vec<T> f) {
-  if constexpr (sizeof(T) == 4) return horner(f, kLog1pF);
-  else return horner_halves(f, kLog1pD);
+  if constexpr (sizeof(T) == 4)
+    return horner(f, kLog1pF);
+  else
+    return horner_halves(f, kLog1pD);
 }
 
 // e ln 2 + log(1 + f) for integral e and √½ ≤ 1 + f ≤ √2.
@@ -48,7 +67,8 @@ EV_INLINE Vec<T> log_edges(Vec<T> y, Vec<T> x) {
   constexpr int response = 0x03530422;
   if constexpr (sizeof(T) == 4)
     return {(typename V::V)_mm512_fixupimm_ps((__m512)y.v, (__m512)x.v, _mm512_set1_epi32(response), 0)};
-  else return {(typename V::V)_mm512_fixupimm_pd((__m512d)y.v, (__m512d)x.v, _mm512_set1_epi64(response), 0)};
+  else
+    return {(typename V::V)_mm512_fixupimm_pd((__m512d)y.v, (__m512d)x.v, _mm512_set1_epi64(response), 0)};
 #else
   using F = Format<T>;
   const V outside = select(x == 0, V(-F::infinity), select(x < 0, V(F::nan), x));
@@ -62,7 +82,8 @@ EV_INLINE Vec<T> log(Vec<T> x) {
   return log_edges(log_sum(e, m - 1), x);
 }
 
-// log(1 + x), x > −1 and not inf, plus `more` ln 2. The rounding error of 1 + x goes into the argument of the polynomial.
+// log(1 + x), x > −1 and not inf, plus `more` ln 2. The rounding error of 1 + x goes into the argument of the
+// polynomial.
 template <class T>
 EV_INLINE Vec<T> log1p_finite(Vec<T> x, Vec<T> u, Vec<T> more) {
   using V = Vec<T>;

@@ -15,12 +15,13 @@ struct Pair {
 
 // ((atanh(s)/s − 1)/s² − 1/3)/s² of s², |s| ≤ (√2 − 1)/(√2 + 1).
 inline constexpr float kPowF[] = {0x1.999ap-3f, 0x1.24527cp-3f, 0x1.dfa254p-4f};
-inline constexpr double kPowD[] = {0x1.9999999999b3p-3, 0x1.2492492457d6dp-3, 0x1.c71c722d64b02p-4,
-    0x1.745ce9e3f70b6p-4, 0x1.3b1eebeefde5ap-4, 0x1.0f7fec161890ep-4, 0x1.0e429634f3352p-4};
-// log x for finite x > 0 to a good 10 bits more than T has, so that y log x is accurate enough for exp: with x = m 2ᵉ and
-// s = (m − 1)/(m + 1), log x = e ln 2 + 2 atanh s = e ln 2 + 2 (s + s (s²/3 + s⁴ (…))), where s, s², 1/3 and the sums have
-// two parts (Dekker, A floating-point technique for extending the available precision, 1971; Tang, Table-driven
-// implementation of the logarithm function, 1990, for the plan).
+inline constexpr double kPowD[] = {0x1.9999999999b3p-3,  0x1.2492492457d6dp-3, 0x1.c71c722d64b02p-4,
+                                   0x1.745ce9e3f70b6p-4, 0x1.3b1eebeefde5ap-4, 0x1.0f7fec161890ep-4,
+                                   0x1.0e429634f3352p-4};
+// log x for finite x > 0 to a good 10 bits more than T has, so that y log x is accurate enough for exp: with x = m 2ᵉ
+// and s = (m − 1)/(m + 1), log x = e ln 2 + 2 atanh s = e ln 2 + 2 (s + s (s²/3 + s⁴ (…))), where s, s², 1/3 and the
+// sums have two parts (Dekker, A floating-point technique for extending the available precision, 1971; Tang,
+// Table-driven implementation of the logarithm function, 1990, for the plan).
 template <class T>
 EV_INLINE Pair<T> log_pair(Vec<T> x) {
   using V = Vec<T>;
@@ -94,8 +95,9 @@ EV_INLINE Vec<T> pow_less(Vec<T> x, Vec<T> y, int k) {
   return pow(x, d, select(abs(y) < V(Format<T>::infinity), low, V(0)));
 }
 
-// ⌊x / y⌋ and what is left over. The quotient is rounded, perhaps up to an integer: a remainder of the wrong sign tells. It
-// is exact while the quotient has no more bits than T, by FMA; else, and for what is not finite, lanes go one by one.
+// ⌊x / y⌋ and what is left over. The quotient is rounded, perhaps up to an integer: a remainder of the wrong sign
+// tells. It is exact while the quotient has no more bits than T, by FMA; else, and for what is not finite, lanes go one
+// by one.
 template <class T>
 struct Division {
   Vec<T> q, r;
@@ -108,20 +110,23 @@ EV_INLINE Division<T> divide_down(Vec<T> x, Vec<T> y) {
   const V r = fma(-q, y, x);
   const auto wrong = r != 0 && (r < 0) != (y < 0);
   const V mod = select(wrong, r + y, r);
-  const bool reliable = !any(!(abs(q) < V(T(std::int64_t{1} << (Format<T>::fraction - 1)))) || abs(y) == V(Format<T>::infinity));
+  const bool reliable =
+      !any(!(abs(q) < V(T(std::int64_t{1} << (Format<T>::fraction - 1)))) || abs(y) == V(Format<T>::infinity));
   return {select(wrong, q - 1, q), select(mod == 0, copysign(V(0), y), mod), reliable};
 }
 
 template <class T>
 EV_INLINE Vec<T> mod(Vec<T> x, Vec<T> y) {
   const auto d = divide_down(x, y);
-  if (d.reliable) [[likely]] return d.r;
+  if (d.reliable) [[likely]]
+    return d.r;
   return each_lane(x, y, [](T a, T b) { return mod(Scalar<T>(a), Scalar<T>(b)).v; });
 }
 template <class T>
 EV_INLINE Vec<T> floor_div(Vec<T> x, Vec<T> y) {
   const auto d = divide_down(x, y);
-  if (d.reliable) [[likely]] return d.q;
+  if (d.reliable) [[likely]]
+    return d.q;
   return each_lane(x, y, [](T a, T b) { return floor_div(Scalar<T>(a), Scalar<T>(b)).v; });
 }
 

@@ -1,8 +1,9 @@
 // sin, cos and tan on Vec. Coefficients and constants are made by bench/minimax.py.
 //
 // The argument is reduced by a multiple of π/2 or π given in three parts (Cody and Waite, Software Manual for the
-// Elementary Functions, 1980), with FMA so that the first difference is exact. Beyond the range of that, lanes are reduced
-// one by one with as many digits of 1/π as they need (Payne and Hanek, Radian reduction for trigonometric functions, 1983).
+// Elementary Functions, 1980), with FMA so that the first difference is exact. Beyond the range of that, lanes are
+// reduced one by one with as many digits of 1/π as they need (Payne and Hanek, Radian reduction for trigonometric
+// functions, 1983).
 //
 // Results are formed as r − u with u a sum that is +0 for r = ±0, which keeps the sign of zero.
 #pragma once
@@ -24,8 +25,8 @@ inline constexpr double kPiD[] = {0x1.921fb54442d18p+1, 0x1.1a62633145c06p-53, 0
 inline constexpr double kHalfPiD[] = {0x1.921fb54442d18p+0, 0x1.1a62633p-54, 0x1.45c06e0e68948p-86};
 inline constexpr double kInvPi = 0x1.45f306dc9c883p-2;
 
-inline constexpr float kLimitF = 6000;       // q < 2^12
-inline constexpr double kLimitD = 0x1p29;    // sin, cos: what the third part adds stays far below r
+inline constexpr float kLimitF = 6000;     // q < 2^12
+inline constexpr double kLimitD = 0x1p29;  // sin, cos: what the third part adds stays far below r
 inline constexpr double kLimitTanD = 0x1p24;
 
 // 1/π, 64 bits a word after 64 zeros.
@@ -36,7 +37,8 @@ inline constexpr std::uint64_t kInvPiBits[] = {
     0xa7a31fb34f2ff516, 0xba93dd63f5f2f8bd, 0x9e839cfbc5294975, 0x35fdafd88fc6ae84, 0x2b0198237e3db5d5,
     0xf867de104d7a1b0e};
 
-// The argument x = r − minus_low + q π/parts, with q even or odd; 2q an odd integer and "odd" that of q + 1/2 where `half`.
+// The argument x = r − minus_low + q π/parts, with q even or odd; 2q an odd integer and "odd" that of q + 1/2 where
+// `half`.
 struct Angle {
   double r, minus_low;
   std::int64_t odd;
@@ -49,8 +51,8 @@ inline Angle reduce_exactly(double x, int parts, bool half) {
   if (exponent == 0x7ff) return {x - x, 0, 0};  // NaN
   const std::uint64_t m = (static_cast<std::uint64_t>(bits) & ((1ull << 52) - 1)) | 1ull << 52;
 
-  // x parts/π = m · 0.bits · 2^(e+…). Bits of weight 2 and more make multiples of 2, which do not matter: so the product
-  // of m with 192 bits, of which the first has weight 1, is taken modulo 2.
+  // x parts/π = m · 0.bits · 2^(e+…). Bits of weight 2 and more make multiples of 2, which do not matter: so the
+  // product of m with 192 bits, of which the first has weight 1, is taken modulo 2.
   const int first = exponent - 1075 + (parts - 1) + 63;
   const int word = first / 64, shift = first % 64;
   std::uint64_t w[3];
@@ -71,7 +73,8 @@ inline Angle reduce_exactly(double x, int parts, bool half) {
   const double scale = parts == 1 ? 0x1p-128 : 0x1p-129;
   const double r = hi * kPiD[0];
   const double low = __builtin_fma(hi, kPiD[0], -r) + (hi * kPiD[1] + lo * kPiD[0]);
-  // Near the ends of the quadrant sin(r − minus_low) needs cos(r) times minus_low; near 0 it needs none if r is rounded.
+  // Near the ends of the quadrant sin(r − minus_low) needs cos(r) times minus_low; near 0 it needs none if r is
+  // rounded.
   const double sum = r + low;
   return {sum * scale, parts == 1 ? 0 : ((sum - r) - low) * scale, odd};
 }
@@ -112,9 +115,9 @@ EV_INLINE AngleF reduce(Vec<float> x) {
   const V magic = kRoundMagic<float> + shift;
   const V j = fma(x, V(2 * kInvPi), magic);
   const V q = j - magic;
-  const V r1 = fma(q, V(-kHalfPiF[0]), x);   // exact
+  const V r1 = fma(q, V(-kHalfPiF[0]), x);  // exact
   const V r = fma(q, V(-kHalfPiF[1]), r1);
-  const V d = r - r1;                        // exact: r1 lies on a coarser grid than the product (FastTwoSum)
+  const V d = r - r1;  // exact: r1 lies on a coarser grid than the product (FastTwoSum)
   return {r, fma(q, V(kHalfPiF[2]), fma(q, V(kHalfPiF[1]), d)), j.bits()};
 }
 
@@ -158,9 +161,9 @@ EV_INLINE Vec<float> sin_quadrant(AngleF a) {
 // ---- double -------------------------------------------------------------------------------------------------------
 
 // (1 − sin(r)/r)/r² of r², |r| ≤ π/2.
-inline constexpr double kSinD[] = {0x1.5555555555555p-3,  -0x1.11111111110c8p-7, 0x1.a01a01a014d6fp-13,
+inline constexpr double kSinD[] = {0x1.5555555555555p-3,   -0x1.11111111110c8p-7, 0x1.a01a01a014d6fp-13,
                                    -0x1.71de3a52a0b18p-19, 0x1.ae6454d4748c5p-26, -0x1.6123cd07483b1p-33,
-                                   0x1.ae438465c76f3p-41, -0x1.8832a37a012ddp-49};
+                                   0x1.ae438465c76f3p-41,  -0x1.8832a37a012ddp-49};
 
 // sin(x) or, with half, cos(x).
 template <bool half>
@@ -172,7 +175,8 @@ EV_INLINE Vec<double> sin_or_cos(Vec<double> x) {
   V r = fma(q, V(-kPiD[1]), fma(q, V(-kPiD[0]), x));  // the inner difference is exact
   V minus_low = q * V(kPiD[2]);
   V::I odd = j.bits();  // in the lowest bit
-  if (any(abs(x) > V(kLimitD))) [[unlikely]] patch<1, half>(x, r, minus_low, odd);
+  if (any(abs(x) > V(kLimitD))) [[unlikely]]
+    patch<1, half>(x, r, minus_low, odd);
   const V s = r * r;
   const V y = r - fma(r * s, horner(s, kSinD), minus_low);
   return V::from_bits(y.bits() ^ (odd << 63));
@@ -188,12 +192,13 @@ inline constexpr double kCotD[] = {0x1.555555555556bp-2,  0x1.6c16c16c1164fp-6, 
 
 // tan(high − low) or, where odd, −cot(high − low); c: a table as above.
 //
-// With D = r cot r, which is smoother than tan r and so the shorter polynomial: tan r = r/D and −cot r = −D/r. What D and r
-// lose in rounding makes up a small angle δ, by which the quotient y is put right: y' = y − δ (1 + y²).
+// With D = r cot r, which is smoother than tan r and so the shorter polynomial: tan r = r/D and −cot r = −D/r. What D
+// and r lose in rounding makes up a small angle δ, by which the quotient y is put right: y' = y − δ (1 + y²).
 template <class T, std::size_t N>
 EV_INLINE Vec<T> tan_or_cot(Vec<T> high, Vec<T> low, VecMask<T> odd, const T (&c)[N]) {
   using V = Vec<T>;
-  const V r = high - low, shift = r - high, minus_low = shift + low;  // near multiples of π/2 low may be large beside high
+  const V r = high - low, shift = r - high,
+          minus_low = shift + low;  // near multiples of π/2 low may be large beside high
   const V s = high * high, p = horner(s, c);
   const V d = fma(-s, p, V(1)), d_low = fma(-s, p, V(1) - d);
   // D(r) is about D(high) − 0.7 r shift; sin²(r)/r², the factor in δ, is 0.81 at π/4 and 1 at 0.

@@ -32,8 +32,10 @@ struct Ln2Short<double> {
 // The polynomial whose coefficients are given for float and for double.
 template <class T, std::size_t N, std::size_t M>
 EV_INLINE Vec<T> horner(Vec<T> x, const float (&f)[N], const double (&d)[M]) {
-  if constexpr (sizeof(T) == 4) return horner(x, f);
-  else return horner(x, d);
+  if constexpr (sizeof(T) == 4)
+    return horner(x, f);
+  else
+    return horner(x, d);
 }
 
 // The same as P(x²) + x Q(x²): half the latency, for long ones.
@@ -54,11 +56,15 @@ EV_INLINE Vec<T> at_most(Vec<T> x, T bound) {
   using V = Vec<T>;
   const V b = bound;
 #if defined(__AVX512F__)
-  if constexpr (sizeof(T) == 4) return {(typename V::V)_mm512_min_ps((__m512)b.v, (__m512)x.v)};
-  else return {(typename V::V)_mm512_min_pd((__m512d)b.v, (__m512d)x.v)};
+  if constexpr (sizeof(T) == 4)
+    return {(typename V::V)_mm512_min_ps((__m512)b.v, (__m512)x.v)};
+  else
+    return {(typename V::V)_mm512_min_pd((__m512d)b.v, (__m512d)x.v)};
 #elif defined(__AVX2__)
-  if constexpr (sizeof(T) == 4) return {(typename V::V)_mm256_min_ps((__m256)b.v, (__m256)x.v)};
-  else return {(typename V::V)_mm256_min_pd((__m256d)b.v, (__m256d)x.v)};
+  if constexpr (sizeof(T) == 4)
+    return {(typename V::V)_mm256_min_ps((__m256)b.v, (__m256)x.v)};
+  else
+    return {(typename V::V)_mm256_min_pd((__m256d)b.v, (__m256d)x.v)};
 #else
   return select(x > b, b, x);
 #endif
@@ -68,11 +74,15 @@ EV_INLINE Vec<T> at_least(Vec<T> x, T bound) {
   using V = Vec<T>;
   const V b = bound;
 #if defined(__AVX512F__)
-  if constexpr (sizeof(T) == 4) return {(typename V::V)_mm512_max_ps((__m512)b.v, (__m512)x.v)};
-  else return {(typename V::V)_mm512_max_pd((__m512d)b.v, (__m512d)x.v)};
+  if constexpr (sizeof(T) == 4)
+    return {(typename V::V)_mm512_max_ps((__m512)b.v, (__m512)x.v)};
+  else
+    return {(typename V::V)_mm512_max_pd((__m512d)b.v, (__m512d)x.v)};
 #elif defined(__AVX2__)
-  if constexpr (sizeof(T) == 4) return {(typename V::V)_mm256_max_ps((__m256)b.v, (__m256)x.v)};
-  else return {(typename V::V)_mm256_max_pd((__m256d)b.v, (__m256d)x.v)};
+  if constexpr (sizeof(T) == 4)
+    return {(typename V::V)_mm256_max_ps((__m256)b.v, (__m256)x.v)};
+  else
+    return {(typename V::V)_mm256_max_pd((__m256d)b.v, (__m256d)x.v)};
 #else
   return select(x < b, b, x);
 #endif
@@ -88,8 +98,10 @@ template <class T>
 EV_INLINE Vec<T> scale(Vec<T> x, Vec<T> n) {
   using V = Vec<T>;
 #if defined(__AVX512F__)
-  if constexpr (sizeof(T) == 4) return {(typename V::V)_mm512_scalef_ps((__m512)x.v, (__m512)n.v)};
-  else return {(typename V::V)_mm512_scalef_pd((__m512d)x.v, (__m512d)n.v)};
+  if constexpr (sizeof(T) == 4)
+    return {(typename V::V)_mm512_scalef_ps((__m512)x.v, (__m512)n.v)};
+  else
+    return {(typename V::V)_mm512_scalef_pd((__m512d)x.v, (__m512d)n.v)};
 #else
   // Two steps, so that each factor is a normal number; only the second can round.
   const V magic = kRoundMagic<T>;

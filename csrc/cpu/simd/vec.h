@@ -41,8 +41,10 @@ struct VecMask {
   // Lanes where bit n of x is set.
   template <int n>
   static EV_INLINE VecMask bit(I x) {
-    if constexpr (sizeof(T) == 4) return {_mm512_test_epi32_mask((__m512i)x, _mm512_set1_epi32(1 << n))};
-    else return {_mm512_test_epi64_mask((__m512i)x, _mm512_set1_epi64(std::int64_t{1} << n))};
+    if constexpr (sizeof(T) == 4)
+      return {_mm512_test_epi32_mask((__m512i)x, _mm512_set1_epi32(1 << n))};
+    else
+      return {_mm512_test_epi64_mask((__m512i)x, _mm512_set1_epi64(std::int64_t{1} << n))};
   }
 
   friend EV_INLINE VecMask operator&&(VecMask a, VecMask b) { return {static_cast<M>(a.m & b.m)}; }
@@ -52,8 +54,10 @@ struct VecMask {
   friend EV_INLINE VecMask operator!=(VecMask a, VecMask b) { return {static_cast<M>(a.m ^ b.m)}; }
   friend EV_INLINE Vec<T> select(VecMask c, Vec<T> a, Vec<T> b) {
     using V = typename Vec<T>::V;
-    if constexpr (sizeof(T) == 4) return {(V)_mm512_mask_blend_ps(c.m, (__m512)b.v, (__m512)a.v)};
-    else return {(V)_mm512_mask_blend_pd(c.m, (__m512d)b.v, (__m512d)a.v)};
+    if constexpr (sizeof(T) == 4)
+      return {(V)_mm512_mask_blend_ps(c.m, (__m512)b.v, (__m512)a.v)};
+    else
+      return {(V)_mm512_mask_blend_pd(c.m, (__m512d)b.v, (__m512d)a.v)};
   }
   friend EV_INLINE bool any(VecMask a) { return a.m != 0; }
 };
@@ -97,11 +101,11 @@ struct VecMask {
 template <class T>
 struct Vec {
   using Mask = VecMask<T>;
-  using Int = typename Mask::Int;                                 // the integer of a lane's width
+  using Int = typename Mask::Int;  // the integer of a lane's width
   using Uint = std::make_unsigned_t<Int>;
   typedef T V __attribute__((vector_size(EV_SIMD_BYTES)));
-  typedef Int I __attribute__((vector_size(EV_SIMD_BYTES)));      // lanes as signed integers
-  typedef Uint U __attribute__((vector_size(EV_SIMD_BYTES)));     // lanes as unsigned integers
+  typedef Int I __attribute__((vector_size(EV_SIMD_BYTES)));   // lanes as signed integers
+  typedef Uint U __attribute__((vector_size(EV_SIMD_BYTES)));  // lanes as unsigned integers
   static constexpr int lanes = EV_SIMD_BYTES / sizeof(T);
   V v;
 
@@ -128,10 +132,12 @@ struct Vec {
   friend EV_INLINE Vec operator/(Vec a, Vec b) { return {a.v / b.v}; }
   friend EV_INLINE Vec operator-(Vec a) { return {-a.v}; }
 #if defined(__AVX512F__)
-#define EV_COMPARISON(op, predicate)                                                                               \
-  friend EV_INLINE Mask operator op(Vec a, Vec b) {                                                                \
-    if constexpr (sizeof(T) == 4) return {_mm512_cmp_ps_mask((__m512)a.v, (__m512)b.v, predicate)};                \
-    else return {_mm512_cmp_pd_mask((__m512d)a.v, (__m512d)b.v, predicate)};                                       \
+#define EV_COMPARISON(op, predicate)                                      \
+  friend EV_INLINE Mask operator op(Vec a, Vec b) {                       \
+    if constexpr (sizeof(T) == 4)                                         \
+      return {_mm512_cmp_ps_mask((__m512)a.v, (__m512)b.v, predicate)};   \
+    else                                                                  \
+      return {_mm512_cmp_pd_mask((__m512d)a.v, (__m512d)b.v, predicate)}; \
   }
 #else
 #define EV_COMPARISON(op, predicate) \
@@ -148,17 +154,24 @@ struct Vec {
   // a b + c, rounded once.
   friend EV_INLINE Vec fma(Vec a, Vec b, Vec c) {
 #if defined(__AVX512F__)
-    if constexpr (sizeof(T) == 4) return {(V)_mm512_fmadd_ps((__m512)a.v, (__m512)b.v, (__m512)c.v)};
-    else return {(V)_mm512_fmadd_pd((__m512d)a.v, (__m512d)b.v, (__m512d)c.v)};
+    if constexpr (sizeof(T) == 4)
+      return {(V)_mm512_fmadd_ps((__m512)a.v, (__m512)b.v, (__m512)c.v)};
+    else
+      return {(V)_mm512_fmadd_pd((__m512d)a.v, (__m512d)b.v, (__m512d)c.v)};
 #elif defined(__AVX2__)
-    if constexpr (sizeof(T) == 4) return {(V)_mm256_fmadd_ps((__m256)a.v, (__m256)b.v, (__m256)c.v)};
-    else return {(V)_mm256_fmadd_pd((__m256d)a.v, (__m256d)b.v, (__m256d)c.v)};
+    if constexpr (sizeof(T) == 4)
+      return {(V)_mm256_fmadd_ps((__m256)a.v, (__m256)b.v, (__m256)c.v)};
+    else
+      return {(V)_mm256_fmadd_pd((__m256d)a.v, (__m256d)b.v, (__m256d)c.v)};
 #elif defined(__aarch64__)
-    if constexpr (sizeof(T) == 4) return {(V)vfmaq_f32((float32x4_t)c.v, (float32x4_t)a.v, (float32x4_t)b.v)};
-    else return {(V)vfmaq_f64((float64x2_t)c.v, (float64x2_t)a.v, (float64x2_t)b.v)};
+    if constexpr (sizeof(T) == 4)
+      return {(V)vfmaq_f32((float32x4_t)c.v, (float32x4_t)a.v, (float32x4_t)b.v)};
+    else
+      return {(V)vfmaq_f64((float64x2_t)c.v, (float64x2_t)a.v, (float64x2_t)b.v)};
 #else
     Vec r;
-    for (int i = 0; i < lanes; ++i) r.v[i] = sizeof(T) == 4 ? __builtin_fmaf(a.v[i], b.v[i], c.v[i]) : __builtin_fma(a.v[i], b.v[i], c.v[i]);
+    for (int i = 0; i < lanes; ++i)
+      r.v[i] = sizeof(T) == 4 ? __builtin_fmaf(a.v[i], b.v[i], c.v[i]) : __builtin_fma(a.v[i], b.v[i], c.v[i]);
     return r;
 #endif
   }
@@ -169,14 +182,20 @@ struct Vec {
 
   friend EV_INLINE Vec sqrt(Vec a) {
 #if defined(__AVX512F__)
-    if constexpr (sizeof(T) == 4) return {(V)_mm512_sqrt_ps((__m512)a.v)};
-    else return {(V)_mm512_sqrt_pd((__m512d)a.v)};
+    if constexpr (sizeof(T) == 4)
+      return {(V)_mm512_sqrt_ps((__m512)a.v)};
+    else
+      return {(V)_mm512_sqrt_pd((__m512d)a.v)};
 #elif defined(__AVX2__)
-    if constexpr (sizeof(T) == 4) return {(V)_mm256_sqrt_ps((__m256)a.v)};
-    else return {(V)_mm256_sqrt_pd((__m256d)a.v)};
+    if constexpr (sizeof(T) == 4)
+      return {(V)_mm256_sqrt_ps((__m256)a.v)};
+    else
+      return {(V)_mm256_sqrt_pd((__m256d)a.v)};
 #elif defined(__aarch64__)
-    if constexpr (sizeof(T) == 4) return {(V)vsqrtq_f32((float32x4_t)a.v)};
-    else return {(V)vsqrtq_f64((float64x2_t)a.v)};
+    if constexpr (sizeof(T) == 4)
+      return {(V)vsqrtq_f32((float32x4_t)a.v)};
+    else
+      return {(V)vsqrtq_f64((float64x2_t)a.v)};
 #else
     Vec r;
     for (int i = 0; i < lanes; ++i) r.v[i] = __builtin_sqrt(a.v[i]);
@@ -186,9 +205,7 @@ struct Vec {
 
   friend EV_INLINE Vec abs(Vec a) { return from_bits(a.bits() & ~sign_bit()); }
   // Magnitude of a with the sign of b.
-  friend EV_INLINE Vec copysign(Vec a, Vec b) {
-    return from_bits((a.bits() & ~sign_bit()) | (b.bits() & sign_bit()));
-  }
+  friend EV_INLINE Vec copysign(Vec a, Vec b) { return from_bits((a.bits() & ~sign_bit()) | (b.bits() & sign_bit())); }
   // a with its sign flipped where b is negative (b = −0 counts as negative).
   friend EV_INLINE Vec flip_sign(Vec a, Vec b) { return from_bits(a.bits() ^ (b.bits() & sign_bit())); }
 
@@ -222,11 +239,15 @@ struct Vec {
   template <int mode>
   static EV_INLINE Vec rounded(Vec a) {
 #if defined(__AVX512F__)
-    if constexpr (sizeof(T) == 4) return {(V)_mm512_roundscale_ps((__m512)a.v, mode)};
-    else return {(V)_mm512_roundscale_pd((__m512d)a.v, mode)};
+    if constexpr (sizeof(T) == 4)
+      return {(V)_mm512_roundscale_ps((__m512)a.v, mode)};
+    else
+      return {(V)_mm512_roundscale_pd((__m512d)a.v, mode)};
 #elif defined(__AVX2__)
-    if constexpr (sizeof(T) == 4) return {(V)_mm256_round_ps((__m256)a.v, mode)};
-    else return {(V)_mm256_round_pd((__m256d)a.v, mode)};
+    if constexpr (sizeof(T) == 4)
+      return {(V)_mm256_round_ps((__m256)a.v, mode)};
+    else
+      return {(V)_mm256_round_pd((__m256d)a.v, mode)};
 #elif defined(__aarch64__)
     if constexpr (sizeof(T) == 4) {
       const float32x4_t x = (float32x4_t)a.v;
@@ -237,7 +258,10 @@ struct Vec {
     }
 #else
     return each_lane(a, [](T x) -> T {
-      return mode == 8 ? __builtin_nearbyint(x) : mode == 9 ? __builtin_floor(x) : mode == 10 ? __builtin_ceil(x) : __builtin_trunc(x);
+      return mode == 8    ? __builtin_nearbyint(x)
+             : mode == 9  ? __builtin_floor(x)
+             : mode == 10 ? __builtin_ceil(x)
+                          : __builtin_trunc(x);
     });
 #endif
   }
@@ -285,7 +309,8 @@ EV_INLINE Vec<T> estrin(Vec<T> x, const T (&c)[N]) {
   return r[0];
 }
 
-// The value nearest to n 1.5 2^m, m the bits of the fraction: its low bits are the integer nearest to n (|n| < 2^(m−2)).
+// The value nearest to n 1.5 2^m, m the bits of the fraction: its low bits are the integer nearest to n (|n| <
+// 2^(m−2)).
 template <class T>
 inline constexpr T kRoundMagic = sizeof(T) == 4 ? T(12582912.0) : T(6755399441055744.0);
 

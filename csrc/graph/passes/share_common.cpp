@@ -4,7 +4,8 @@
 namespace evolute {
 
 std::shared_ptr<Graph> share_common(const Graph& graph) {
-  return rewrite(graph, [](const Rewriter&, const Graph::Node&, std::span<const Tensor>, std::span<Tensor>) { return false; });
+  return rewrite(graph,
+                 [](const Rewriter&, const Graph::Node&, std::span<const Tensor>, std::span<Tensor>) { return false; });
 }
 
 }  // namespace evolute

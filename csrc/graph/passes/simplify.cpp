@@ -24,8 +24,8 @@ bool give(std::span<Tensor> out, const Tensor& t) {
 
 Shape result_shape(In in) { return broadcast_shapes(in[0].shape(), in[1].shape(), "simplify"); }
 
-// A broadcast operand of an elementwise op is read through its narrow form: the op broadcasts by itself, as long as some
-// other operand still spans the result.
+// A broadcast operand of an elementwise op is read through its narrow form: the op broadcasts by itself, as long as
+// some other operand still spans the result.
 bool narrow_operands(const Rewriter& r, const Graph::Node& node, In in, std::span<Tensor> out) {
   static const Op& broadcast = primitive("broadcast_to");
   if (in.size() < 2) return false;
@@ -36,9 +36,12 @@ bool narrow_operands(const Rewriter& r, const Graph::Node& node, In in, std::spa
   for (std::size_t i = 0; i < in.size(); ++i) {
     Tensor candidate;
     double c;
-    if (const Graph::Node* n = r.made_by(in[i], broadcast)) candidate = r.operand(*n, 0);
-    else if (in[i].ndim() > 0 && is_uniform(in[i], c)) candidate = scalar(c, in[i].dtype());
-    else continue;
+    if (const Graph::Node* n = r.made_by(in[i], broadcast))
+      candidate = r.operand(*n, 0);
+    else if (in[i].ndim() > 0 && is_uniform(in[i], c))
+      candidate = scalar(c, in[i].dtype());
+    else
+      continue;
     Tensors trial = narrow;
     trial[i] = candidate;
     Shape spanned = trial[0].shape();
@@ -135,8 +138,10 @@ bool simplify_sum(const Rewriter& r, const Graph::Node& node, In in, std::span<T
   Shape shape;  // of the result
   for (int i = 0; i < x.ndim(); ++i) {
     const bool repeated = i < lead || narrow.shape(i - lead) != x.shape(i);
-    if (!axes.contains(i)) shape.push_back(x.shape(i));
-    else if (repeated) count *= static_cast<double>(x.shape(i));
+    if (!axes.contains(i))
+      shape.push_back(x.shape(i));
+    else if (repeated)
+      count *= static_cast<double>(x.shape(i));
     if (axes.contains(i) && i >= lead && (!repeated || narrow.shape(i - lead) == 1)) rest.push_back(i - lead);
   }
   if (count == 1) return false;
@@ -177,9 +182,12 @@ bool simplify_stop_gradient(const Rewriter&, const Graph::Node&, In in, std::spa
 
 bool rule(const Rewriter& r, const Graph::Node& node, In in, std::span<Tensor> out) {
   static const std::unordered_map<const Op*, RewriteRule> rules = {
-      {&primitive("reshape"), simplify_reshape},     {&primitive("broadcast_to"), simplify_broadcast},
-      {&primitive("transpose"), simplify_transpose}, {&primitive("sum"), simplify_sum},
-      {&primitive("matmul"), simplify_matmul},       {&primitive("cast"), simplify_cast},
+      {&primitive("reshape"), simplify_reshape},
+      {&primitive("broadcast_to"), simplify_broadcast},
+      {&primitive("transpose"), simplify_transpose},
+      {&primitive("sum"), simplify_sum},
+      {&primitive("matmul"), simplify_matmul},
+      {&primitive("cast"), simplify_cast},
       {&primitive("stop_gradient"), simplify_stop_gradient}};
   if (node.op->kernel_id >= 0) return simplify_elementwise(r, node, in, out);
   const auto at = rules.find(node.op);

@@ -29,7 +29,8 @@ class EVOLUTE_API CompiledFunction {
 template <class F>
 auto jit(F f) {
   CompiledFunction compiled(detail::as_function(std::move(f)));
-  return [compiled](const std::convertible_to<Tensor> auto&... x) -> Tensor { return compiled(TensorList{x...}).at(0); };
+  return
+      [compiled](const std::convertible_to<Tensor> auto&... x) -> Tensor { return compiled(TensorList{x...}).at(0); };
 }
 
 }  // namespace evolute

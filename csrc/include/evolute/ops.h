@@ -26,7 +26,7 @@ namespace evolute {
 #include "evolute/elementwise.def"
 
 inline Tensor operator-(const Tensor& x) { return neg(x); }
-#define EV_OPERATOR(symbol, fn)                                                          \
+#define EV_OPERATOR(symbol, fn)                                                        \
   inline Tensor operator symbol(const Tensor& x, const Tensor& y) { return fn(x, y); } \
   inline Tensor operator symbol(const Tensor& x, double y) { return fn(x, y); }        \
   inline Tensor operator symbol(double x, const Tensor& y) { return fn(x, y); }

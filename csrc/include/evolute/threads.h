@@ -6,8 +6,8 @@
 
 namespace evolute {
 
-/// Lets kernels use up to `n` threads, the caller's included; 1 keeps all work on the caller. Results do not depend on it.
-/// Throws ValueError unless `n` is positive.
+/// Lets kernels use up to `n` threads, the caller's included; 1 keeps all work on the caller. Results do not depend on
+/// it. Throws ValueError unless `n` is positive.
 EVOLUTE_API void set_num_threads(int n);
 
 /// The number of threads kernels may use. At first it is the environment variable `EVOLUTE_NUM_THREADS`, or else the

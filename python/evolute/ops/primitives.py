@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from evolute import _evolute
@@ -89,7 +89,7 @@ class Einsum(Primitive):
 
 
 class _Reduction(Primitive):
-    _function: ClassVar[Callable[[TensorLike, Axis, bool], Tensor]]
+    _function: ClassVar[staticmethod[[TensorLike, Axis, bool], Tensor]]
 
     def __init__(self, keep_dims: bool = False) -> None:
         self.keep_dims = keep_dims
