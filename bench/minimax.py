@@ -26,7 +26,7 @@ TABLES = {}
 
 
 def alternating(error, n):
-    """Where the error is largest in each run of one sign; the n largest of these whose signs still alternate, or None."""
+    """Where the error is largest in each run of one sign; the n largest whose signs still alternate, or None."""
     peaks = []
     for i, e in enumerate(error):
         if peaks and (e > 0) == (error[peaks[-1]] > 0):

@@ -27,10 +27,10 @@ struct Probe {
 };
 #define EV_PROBE(op) \
   constexpr Probe operator op(Probe a, Probe b) { return Probe::join(a, b); }
-EV_PROBE(+)
-EV_PROBE(-)
-EV_PROBE(*)
-EV_PROBE(/) EV_PROBE(==) EV_PROBE(!=) EV_PROBE(<) EV_PROBE(>) EV_PROBE(&&) EV_PROBE(||)
+// clang-format off
+EV_PROBE(+) EV_PROBE(-) EV_PROBE(*) EV_PROBE(/)
+EV_PROBE(==) EV_PROBE(!=) EV_PROBE(<) EV_PROBE(>) EV_PROBE(&&) EV_PROBE(||)
+// clang-format on
 #undef EV_PROBE
 
     struct Expr {
