@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import copy
 import functools
+import gc
 import pickle
+import weakref
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -40,6 +43,14 @@ from evolute import Parameter, Tensor, context, nn, ops
         ([floats(1.0), {"k": floats(2.0)}], [floats(3.0), {"k": floats(4.0)}], 1),
         ([floats(1.0), {"k": floats(2.0)}], [floats(1.0), {"j": floats(2.0)}], 2),
         ([floats(1.0), {np.int64(1): floats(2.0)}], [floats(1.0), {np.int64(2): floats(2.0)}], 2),
+        ([floats(1.0), slice(1, None)], [floats(1.0), slice(1, None)], 1),
+        ([floats(1.0), slice(1, None)], [floats(1.0), slice(2, None)], 2),
+        ([floats(1.0), 1j, b"ab", range(3)], [floats(1.0), 1j, b"ab", range(3)], 1),
+        ([floats(1.0), range(3)], [floats(1.0), range(4)], 2),
+        ([floats(1.0), floats(1.0).dtype], [floats(1.0), floats(2.0).dtype], 1),
+        ([floats(1.0), ev.float32], [floats(1.0), ev.float64], 2),
+        ([floats(1.0), "\udc80"], [floats(1.0), "a"], 2),
+        ([floats(1.0), {}], [floats(1.0), OrderedDict()], 2),
         ([floats(1.0), ops.sin], [floats(1.0), ops.sin], 1),  # other objects: by identity
         ([floats(1.0), ops.sin], [floats(1.0), ops.cos], 2),
     ],
@@ -51,6 +62,20 @@ def test_signatures(first, second, recordings):
         assert compiled(*args) == 0
     assert len(calls) == recordings
     assert compiled.compiled.recorded == recordings
+
+
+def test_static_arguments_are_not_kept_alive():
+    compiled = ev.jit(lambda net, x: x * net.w)
+    refs = []
+    for i in range(5):
+        net = Plain()
+        net.w = floats(float(i))
+        assert compiled(net, floats(1.0)).item() == i
+        refs.append(weakref.ref(net))
+        del net
+        gc.collect()
+    assert [r() for r in refs] == [None] * 5
+    assert compiled.compiled.recorded <= 2
 
 
 def test_keyword_arguments():
@@ -197,6 +222,22 @@ def test_a_changed_attribute_of_a_cell(call, change, want):
 
 
 @pytest.mark.usefixtures("graph_mode")
+def test_an_attribute_that_stays_as_it_was():
+    net, x = Linear(), floats(3.0)
+    for _ in range(3):
+        assert net(x).item() == 6.0
+        net.set_train(False)
+        net.set_grad(True)
+        net.power = 1
+        net.shift = net.shift
+        net.w = floats(2.0)  # a new value of the parameter
+    assert net.count == 1
+    net.set_train(True)
+    net(x)
+    assert net.count == 2
+
+
+@pytest.mark.usefixtures("graph_mode")
 def test_an_attribute_set_while_recording_is_no_change():
     class Net(nn.Cell):
         def construct(self, x):
@@ -324,3 +365,45 @@ def test_copies_of_cells_record_for_themselves(duplicate):
         assert other(x).item() == want
         assert ev.grad(net)(x).item() == 2.0
         assert ev.grad(other)(x).item() == (24.0 if duplicate is copy.copy else 54.0)
+
+
+# ---- what a recording computes ---------------------------------------------------------------------------------------
+
+SPECIAL = np.array([np.nan, np.inf, -np.inf, -0.0, 0.0, 1.0, -2.0, 3e38, 1e-38, -1e-45, 7.5], np.float32)
+IDENTITIES = [
+    lambda x: x * 0,
+    lambda x: x - x,
+    lambda x: x / x,
+    lambda x: x**0 + x**1 + x**2,
+    lambda x: 0 - (x + 0),
+    lambda x: ops.neg(-(x * -1)) / -1,
+    lambda x: x * 1e30 * 1e30,
+    lambda x: x * 1e-30 * 1e-30,
+    lambda x: 2 * (3 * x),
+    lambda x: -x + x,
+    lambda x: ops.zeros_like(x) * x,
+    lambda x: ops.ones((2, 1)) * x + ops.zeros((2, 1)),
+    lambda x: ops.sum(ops.broadcast_to(x, (3, *x.shape)), axis=0),
+    lambda x: ops.cast(x > 0, "int32") / 1,
+    lambda x: ops.cast(x > 0, "int32") * 1.0,
+    lambda x: (x > 0) * 1,
+    lambda x: x * Tensor(1.0, ev.float64),
+    lambda x: x[:0] * 1 + 0,
+    lambda x: ops.broadcast_to(x, (2, *x.shape)).T.T.reshape(-1, 1),
+]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("fn", IDENTITIES)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_simplifications_keep_special_values_shapes_and_dtypes(fn, dtype):
+    x = Tensor(SPECIAL.astype(dtype))
+    derivable = fn(x).dtype in (ev.float32, ev.float64)
+    for f in (fn, ev.grad(fn), ev.grad(ev.grad(fn))) if derivable and fn(x).size else (fn,):
+        try:
+            want = f(x)
+        except ev.DTypeError:  # the derivative of what does not depend on x
+            continue
+        got = ev.jit(f)(x)
+        assert (got.shape, got.dtype) == (want.shape, want.dtype)
+        np.testing.assert_allclose(got.asnumpy(), want.asnumpy(), rtol=1e-6 if dtype == np.float32 else 1e-14)

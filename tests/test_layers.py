@@ -1,4 +1,4 @@
-"""The layer check of CI: that this tree passes it, and that it can fail."""
+"""The checks of CI on layers and on the kernels' symbols: that this tree passes, and that they can fail."""
 
 import importlib.util
 from pathlib import Path
@@ -8,16 +8,17 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 
-def load_check():
-    spec = importlib.util.spec_from_file_location("check_layers", ROOT / ".ci" / "check_layers.py")
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / ".ci" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.check
+    return module
 
 
-check = load_check()
+check = load("check_layers").check
+mixable = load("check_simd_symbols").mixable
 
 GOOD = {
     "csrc/include/evolute/export.h": "#pragma once\n",
@@ -85,3 +86,21 @@ def test_each_rule_can_fail(tmp_path, name, text, message):
     errors = errors_with(tmp_path, {name: text})
     assert len(errors) == 1
     assert message in errors[0]
+
+
+@pytest.mark.parametrize(
+    ("symbol", "is_apart"),
+    [
+        ("evolute::cpu::simd_kernels_v3 D 0 10", True),
+        ("evolute::cpu::v3::loop(float const*, float*) T 0 4a", True),
+        ("void std::vector<evolute::v3::Step>::push_back(evolute::v3::Step const&) W 0 4a", True),
+        ("evolute::cpu::simd_kernels_v2 D 0 10", False),
+        ("evolute::cpu::loop(float const*, float*) T 0 4a", False),
+        ("int const& std::min<int>(int const&, int const&) W 0 18", False),
+        ("evolute::table u 0 8", False),
+        ("evolute::cpu::v32::loop() W 0 4a", False),
+    ],
+)
+def test_symbols_of_kernels_name_their_level(symbol, is_apart):
+    name = symbol.rsplit(" ", 3)[0]
+    assert mixable(symbol + "\n", "v3") == ([] if is_apart else [name])

@@ -51,10 +51,11 @@ class Signature {
       leaves.push_back(std::move(t));
     } else if (PyTuple_Check(o) || PyList_CheckExact(o)) {
       put(PyTuple_Check(o) ? '(' : '[', PySequence_Fast_GET_SIZE(o));
-      if (is_named_tuple(o)) identity(py::type::handle_of(h));
+      if (PyTuple_Check(o) && !PyTuple_CheckExact(o)) identity(py::type::handle_of(h));
       for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(o); ++i) add(PySequence_Fast_GET_ITEM(o, i));
     } else if (PyDict_Check(o)) {
       put('{', PyDict_GET_SIZE(o));
+      if (!PyDict_CheckExact(o)) identity(py::type::handle_of(h));
       PyObject *k, *v;
       for (Py_ssize_t at = 0; PyDict_Next(o, &at, &k, &v);) add_static(k), add(v);
     } else {
@@ -69,14 +70,26 @@ class Signature {
       put('f', PyFloat_AS_DOUBLE(o));
     } else if (PyUnicode_CheckExact(o)) {
       text('s', h);
+    } else if (PyComplex_CheckExact(o) || PyBytes_CheckExact(o) || PyRange_Check(o)) {
+      identity(py::type::handle_of(h));
+      text('r', py::repr(h));
+    } else if (PySlice_Check(o)) {
+      for (const char* part : {"start", "stop", "step"}) add_static(h.attr(part));
+    } else if (py::isinstance<DType>(h)) {  // made anew each time somebody asks a tensor for it
+      put('t', h.cast<DType>());
     } else {
       identity(h);
     }
   }
   void text(char tag, py::handle h) {
-    const auto s = h.cast<std::string>();
-    put(tag, s.size());
-    key += s;
+    Py_ssize_t n = 0;
+    const char* s = PyUnicode_AsUTF8AndSize(h.ptr(), &n);
+    if (!s) {  // lone surrogates
+      PyErr_Clear();
+      return identity(h);
+    }
+    put(tag, n);
+    key.append(s, static_cast<std::size_t>(n));
   }
   void identity(py::handle h) {
     put('o', h.ptr());
@@ -123,10 +136,42 @@ struct Guard {
   }
 };
 
+// An object whose address is in a signature. Where possible it is referred to weakly, so that a function does not keep
+// everything alive that it was ever called with; its address may then come to mean another object.
+class Held {
+ public:
+  explicit Held(const py::object& o)
+      : o_(py::reinterpret_steal<py::object>(PyWeakref_NewRef(o.ptr(), nullptr))), weak_(o_) {
+    if (weak_) return;
+    PyErr_Clear();
+    o_ = o;
+  }
+  bool alive() const {
+    if (!weak_) return true;
+#if PY_VERSION_HEX >= 0x030D0000
+    PyObject* o = nullptr;
+    const bool found = PyWeakref_GetRef(o_.ptr(), &o) == 1;
+    Py_XDECREF(o);
+    return found;
+#else
+    return PyWeakref_GetObject(o_.ptr()) != Py_None;
+#endif
+  }
+  PyObject* ptr() const { return o_.ptr(); }
+
+ private:
+  py::object o_;
+  bool weak_;
+};
+
 struct Entry {
   std::shared_ptr<const Plan> plan;  // null: this signature runs eagerly
   py::object structure;              // outputs, with undefined tensors in place of the graph's results
-  std::vector<py::object> held;
+  std::vector<Held> held;
+
+  bool alive() const {
+    return std::all_of(held.begin(), held.end(), [](const Held& h) { return h.alive(); });
+  }
 };
 
 bool is_result(py::handle o) { return is_tensor(o.ptr()) && !as_py_tensor(o.ptr())->variable; }
@@ -143,7 +188,9 @@ class Compiled {
     const Signature signature(args, kwargs);
     if (!signature.concrete) return fn_(*args, **kwargs);
     auto at = entries_.find(signature.key);
-    if (at != entries_.end() && at->second.plan && !variables_match(at->second.plan->graph())) {
+    if (at != entries_.end() &&
+        (!at->second.alive() || (at->second.plan && !variables_match(at->second.plan->graph())))) {
+      const Entry stale = std::move(at->second);  // destroyed last, as that may run Python code
       entries_.erase(at);
       at = entries_.end();
     }
@@ -162,7 +209,7 @@ class Compiled {
     }
     if (unknown->trace()) PyException_SetTraceback(unknown->value().ptr(), unknown->trace().ptr());
     py::object result = on_fallback_(unknown->value(), args, kwargs);
-    keep(signature.key, {nullptr, {}, signature.held});
+    keep(signature.key, {nullptr, {}, held(signature)});
     return result;
   }
 
@@ -188,7 +235,7 @@ class Compiled {
         if (int r = visit(o)) return r;
     for (const auto& [key, e] : entries_) {
       if (int r = visit(e.structure.ptr())) return r;
-      for (const py::object& o : e.held)
+      for (const Held& o : e.held)
         if (int r = visit(o.ptr())) return r;
     }
     return 0;
@@ -224,7 +271,7 @@ class Compiled {
 
   Entry record(const Signature& signature, const py::args& args, const py::kwargs& kwargs) {
     Entry entry;
-    entry.held = signature.held;
+    entry.held = held(signature);
     Announcement announcement(on_record_);
     Recording recording;
     std::size_t next = 0;
@@ -249,8 +296,16 @@ class Compiled {
     return entry;
   }
 
+  static std::vector<Held> held(const Signature& signature) { return {signature.held.begin(), signature.held.end()}; }
+
   void keep(const std::string& key, Entry entry) {
     if (entries_.size() >= kMaxEntries) clear();
+    std::vector<Entry> dead;
+    for (auto at = entries_.begin(); at != entries_.end();) {
+      const auto next = std::next(at);
+      if (!at->second.alive()) dead.push_back(std::move(entries_.extract(at).mapped()));
+      at = next;
+    }
     std::swap(entries_[key], entry);
   }
 

@@ -1,6 +1,7 @@
 // Algebraic identities: neutral elements, signs, constant factors, and chains of views. What they change is at most the
 // rounding of constant factors and the sign of a zero.
 #include <algorithm>
+#include <cmath>
 #include <unordered_map>
 
 #include "evolute/ops.h"
@@ -20,6 +21,11 @@ Tensor shaped(const Tensor& t, const Shape& shape) { return t.shape() == shape ?
 bool give(std::span<Tensor> out, const Tensor& t) {
   out[0] = t;
   return true;
+}
+
+// Whether a product of constants is as good as its factors.
+bool is_normal(double c, DType t) {
+  return t == DType::Float32 ? std::isnormal(static_cast<float>(c)) : std::isnormal(c);
 }
 
 Shape result_shape(In in) { return broadcast_shapes(in[0].shape(), in[1].shape(), "simplify"); }
@@ -82,7 +88,7 @@ bool simplify_elementwise(const Rewriter& r, const Graph::Node& node, In in, std
           // Two constant factors become one.
           if (const Graph::Node* n = floating ? r.made_by(other, op_mul) : nullptr)
             for (int j : {0, 1})
-              if (double d; is_uniform(r.operand(*n, j), d))
+              if (double d; is_uniform(r.operand(*n, j), d) && is_normal(c * d, other.dtype()))
                 return give(out, shaped(mul(r.operand(*n, 1 - j), c * d), result_shape(in)));
         }
         if (const Graph::Node* n = r.made_by(in[i], op_neg)) return give(out, neg(mul(r.operand(*n, 0), other)));

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Cell"]
 
+_MISSING: Any = object()
+
 
 class Cell:
     """A function with parameters.
@@ -154,8 +156,13 @@ class Cell:
             )
         else:
             self._forget(name)
+        # A property's setter sets attributes of its own.
+        unchanged = isinstance(getattr(type(self), name, None), property) or _same(
+            self.__dict__.get(name, _MISSING), value
+        )
         object.__setattr__(self, name, value)
-        _compile.invalidate(self)
+        if not unchanged:
+            _compile.invalidate(self)
 
     def __delattr__(self, name: str) -> None:
         object.__delattr__(self, name)
@@ -331,8 +338,9 @@ class Cell:
 
     @training.setter
     def training(self, mode: bool) -> None:
-        self.__dict__["_training"] = bool(mode)
-        _compile.invalidate(self)
+        if mode != self._training:
+            self.__dict__["_training"] = bool(mode)
+            _compile.invalidate(self)
 
     def set_train(self, mode: bool = True) -> Self:
         """Switch training mode for this cell and all below it, and return this cell."""
@@ -351,8 +359,9 @@ class Cell:
         The `requires_grad` of single parameters stays as it is, so that what is frozen by it stays frozen.
         """
         for _, cell in self.cells_and_names():
-            cell.__dict__["_requires_grad"] = bool(requires_grad)
-            _compile.invalidate(cell)
+            if requires_grad != cell._requires_grad:
+                cell.__dict__["_requires_grad"] = bool(requires_grad)
+                _compile.invalidate(cell)
         return self
 
     # ---- Printing
@@ -369,6 +378,11 @@ class Cell:
         lines += [f"({name}): {cell!r}" for name, cell in self._cells.items()]
         inner = "\n".join(lines).replace("\n", "\n  ")
         return f"{type(self).__name__}<\n  {inner}\n  >"
+
+
+def _same(old: Any, new: Any) -> bool:
+    """Whether what was recorded with the value `old` of an attribute holds for `new`."""
+    return old is new or (type(old) is type(new) and isinstance(new, (int, float, str)) and bool(old == new))
 
 
 def _joined(path: str, name: str) -> str:
