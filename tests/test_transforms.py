@@ -303,6 +303,20 @@ def test_outputs_that_do_not_depend_on_the_input():
     equal(ev.grad(lambda x: (x, x))(x), [2.0, 2.0])
 
 
+def test_a_parameter_as_output():
+    w = Parameter(np.array([2.0, 3.0]), name="w")
+    equal(ev.grad(lambda x: w, None, weights=w)(double(1.0)), [1.0, 1.0])
+    equal(ev.grad(lambda x: (w, w * x), None, weights=w)(double(5.0)), [6.0, 6.0])
+
+    def write(x):
+        w.set_data(w * x)
+        return w
+
+    equal(ev.grad(write)(double(5.0)), [5.0])
+    equal(ev.jvp(write, double(7.0), double(1.0))[1], [10.0, 15.0])
+    equal(w.value(), [70.0, 105.0])
+
+
 def test_integer_outputs_beside_floating_ones_have_no_derivative():
     x = double(3.0, 1.0)
     equal(ev.grad(lambda x: (x * x, ops.argmax(x), x > 2))(x), [6.0, 2.0])

@@ -23,7 +23,7 @@ void require_like(const Tensor& t, const Aval& a, const char* what, const char* 
 ReverseRun::ReverseRun(const char* what) : what_(what), tape_(make_ref<Tape>()), scope_(std::in_place, *tape_) {}
 
 ReverseRun::~ReverseRun() {
-  close();
+  scope_.reset();
   tape_->clear();  // values that outlive the run must not keep all of it alive
 }
 
@@ -56,6 +56,7 @@ VjpResult vjp(const Function& f, const TensorList& inputs) {
   run->close();
   TensorList values;
   for (const Tensor& y : outputs) values.push_back(run->lower(y));
+  run->commit();
   return {values, [run, outputs = std::move(outputs)](const TensorList& cotangents) {
             if (cotangents.size() != outputs.size())
               throw ValueError(cat("vjp: got ", cotangents.size(), " cotangents for ", outputs.size(), " outputs"));

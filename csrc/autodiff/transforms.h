@@ -21,7 +21,9 @@ class ReverseRun {
   void trace(const Ref<Variable>& v);
 
   // Ends the level; the destructor does so too.
-  void close() { scope_.reset(); }
+  void close() { scope_->end(); }
+  // Lets what was written to variables stand. The destructor does so too, unless an exception is on its way.
+  void commit() { scope_.reset(); }
 
   Tensor lower(const Tensor& t) const { return tape_->lower(t); }
   // Gradients of all traced quantities, zeros where none reached.

@@ -1,5 +1,7 @@
 #include "core/level.h"
 
+#include <exception>
+
 namespace evolute {
 
 constinit thread_local ThreadState thread_state;
@@ -34,16 +36,22 @@ void Bindings::set(Variable& v, Tensor value) {
     all_.push_back({Ref<Variable>(&v), {}, std::move(value)});
 }
 
-LevelScope::LevelScope(Level& level) : level_(level) {
+LevelScope::LevelScope(Level& level) : level_(level), exceptions_(std::uncaught_exceptions()) {
   level.depth_ = ++thread_state.depth;
   level.live_ = true;
   bindings_.outer_ = std::exchange(thread_state.bindings, &bindings_);
 }
 
-LevelScope::~LevelScope() {
+void LevelScope::end() noexcept {
+  if (!std::exchange(open_, false)) return;
   level_.live_ = false;
   --thread_state.depth;
   thread_state.bindings = bindings_.outer_;
+}
+
+LevelScope::~LevelScope() {
+  end();
+  if (std::uncaught_exceptions() > exceptions_) return;
   for (const auto& b : bindings_.all_) {
     if (b.now.is_same(b.initial)) continue;
     Tensor value = settle(level_.lower(b.now));

@@ -107,8 +107,8 @@ struct ThreadState {
 #endif
 extern constinit thread_local ThreadState thread_state;
 
-// Makes a level live on this thread for a scope. Levels nest strictly. What was written to variables in the scope goes
-// to the level below when it ends, as that level sees it.
+// Makes a level live on this thread for a scope. Levels nest strictly. What was written to variables meanwhile goes to
+// the level below when the scope is left, as that level sees it; nothing does if an exception leaves it.
 class LevelScope {
  public:
   explicit LevelScope(Level& level);
@@ -116,11 +116,15 @@ class LevelScope {
   LevelScope(const LevelScope&) = delete;
   LevelScope& operator=(const LevelScope&) = delete;
 
+  // Ends the level before the scope is left. What is written to variables waits for that.
+  void end() noexcept;
   Bindings& bindings() noexcept { return bindings_; }
 
  private:
   Level& level_;
   Bindings bindings_;
+  const int exceptions_;
+  bool open_ = true;
 };
 
 // Makes a recorder the bottom of this thread's stack for a scope. What runs inside does so as if no transform were live

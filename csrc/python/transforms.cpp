@@ -135,11 +135,15 @@ class PythonRun {
     }
     n_variables_ = variables.size();
     const py::object out = fn(*py::tuple(traced), **kwargs);
-    run_.close();
+    // Before the level ends: a parameter among the outputs is read as the function saw it.
     outputs_ = output_leaves(without_aux(out, has_aux, what_.c_str()), what_.c_str());
     value_ = lowered(out, run_);
     output_ = without_aux(value_, has_aux, what_.c_str());
+    run_.close();
   }
+
+  // Lets what the function wrote to variables stand, before the run itself ends.
+  void commit() { run_.commit(); }
 
   py::object value() { return std::move(value_); }  // what the function returned; once
 
@@ -181,6 +185,7 @@ py::tuple vjp_function(const py::function& fn, const py::tuple& args, const py::
   std::vector<int> positions(args.size());
   std::iota(positions.begin(), positions.end(), 0);
   auto run = std::make_shared<PythonRun>(fn, args, kwargs, positions, variables, has_aux, "vjp");
+  run->commit();
   py::cpp_function pullback(
       [run](const py::object& sens) {
         auto [inputs, weights] = run->pull(sens, false);
@@ -197,23 +202,21 @@ py::tuple jvp_function(const py::function& fn, const py::tuple& args, const py::
     throw ValueError(cat(what, ": got ", tangents.size(), " tangents for ", args.size(), " inputs; give one for each"));
   auto jet = make_ref<Jet>();
   py::object out;
-  {
-    LevelScope scope(*jet);
-    py::list traced;
-    for (std::size_t i = 0; i < args.size(); ++i) {
-      std::vector<py::handle> along;
-      match_leaves(args[i], tangents[i], what, "a tangent", [&](py::handle, py::handle t) { along.push_back(t); });
-      std::size_t next = 0;
-      traced.append(map_leaves(args[i], [&](py::handle o) -> py::object {
-        const py::handle v = along[next++];
-        if (v.is_none()) return py::reinterpret_borrow<py::object>(o);
-        const Tensor x = differentiable_leaf(o, true, what);
-        require_differentiable(x, what);
-        return wrapped(jet->trace(settle(x), settle(direction(v, x.aval(), what, "a tangent"))));
-      }));
-    }
-    out = fn(*py::tuple(traced), **kwargs);
+  LevelScope scope(*jet);
+  py::list traced;
+  for (std::size_t i = 0; i < args.size(); ++i) {
+    std::vector<py::handle> along;
+    match_leaves(args[i], tangents[i], what, "a tangent", [&](py::handle, py::handle t) { along.push_back(t); });
+    std::size_t next = 0;
+    traced.append(map_leaves(args[i], [&](py::handle o) -> py::object {
+      const py::handle v = along[next++];
+      if (v.is_none()) return py::reinterpret_borrow<py::object>(o);
+      const Tensor x = differentiable_leaf(o, true, what);
+      require_differentiable(x, what);
+      return wrapped(jet->trace(settle(x), settle(direction(v, x.aval(), what, "a tangent"))));
+    }));
   }
+  out = fn(*py::tuple(traced), **kwargs);
   const py::object main = without_aux(out, has_aux, what);
   output_leaves(main, what);
   const py::object derivative = map_leaves(main, [&](py::handle o) -> py::object {

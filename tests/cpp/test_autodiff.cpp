@@ -162,6 +162,7 @@ TEST_CASE("a function that throws leaves levels and variables as they were") {
   const auto w = make_ref<Variable>(num(3), "w");
   for (int inner = 0; inner < 2; ++inner) {
     const auto f = [&](const TensorList& in) -> TensorList {
+      w->set(in[0]);
       if (inner) return {reverse([&](const Tensor&) -> Tensor { throw std::domain_error("mine"); })(in[0])};
       throw std::domain_error("mine");
     };

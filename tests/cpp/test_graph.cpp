@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 #include <cmath>
 
+#include <cmath>
 #include <sstream>
 #include <stdexcept>
 #include <thread>
