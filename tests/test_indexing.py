@@ -157,6 +157,9 @@ def test_separated_arrays_come_first():
         (0, slice(None), j),
         (i, None, j),
         (slice(None), i, 0),
+        (slice(None), i, j, ...),
+        (slice(None), i, ..., j, 0),  # an ellipsis separates even where it stands for no axis
+        (0, slice(None), i, ..., j),
         (0, i),
     ]:
         np.testing.assert_array_equal(Tensor(x)[key].asnumpy(), x[key], strict=True)

@@ -7,7 +7,7 @@ namespace evolute::python {
 namespace {
 
 struct Part {
-  enum class Kind { Integer, Slice, NewAxis, Array } kind;
+  enum class Kind { Integer, Slice, NewAxis, Array, Gap } kind;  // Gap: an ellipsis that stands for no axis
   std::int64_t i = 0;
   py::object slice;
   Tensor array;  // int64
@@ -86,7 +86,9 @@ std::vector<Part> parse(const Tensor& x, PyObject* key) {
     for (int i = 0; i < n; ++i, ++at) parts.push_back({Part::Kind::Slice, 0, all, {}});
   };
   for (PyObject* o : items) {
-    if (o == Py_Ellipsis)
+    if (o == Py_Ellipsis && used == x.ndim())
+      parts.push_back({Part::Kind::Gap, 0, {}, {}});
+    else if (o == Py_Ellipsis)
       fill(x.ndim() - used);
     else
       at += append_part(parts, o, x, at);
@@ -120,6 +122,7 @@ Tensor get_item(const Tensor& x, PyObject* key) {
     Part& p = parts[k];
     switch (p.kind) {
       case Part::Kind::NewAxis: y = expand_dims(y, at++); break;
+      case Part::Kind::Gap: break;  // only separates arrays, as in NumPy
       case Part::Kind::Slice: {
         Py_ssize_t start, stop, step;
         if (PySlice_Unpack(p.slice.ptr(), &start, &stop, &step) < 0) throw py::error_already_set();
