@@ -9,12 +9,15 @@
 #include <span>
 
 #include "cpu/elementwise.h"
+#include "cpu/gemm.h"
 
 namespace evolute::cpu {
 
 struct SimdKernels {
   const char* name;
   ElementwiseLoop (*elementwise)(int kernel, DType t);  // null where the kernel does not take t
+  const GemmKernels<float>* gemm_float;
+  const GemmKernels<double>* gemm_double;
 };
 
 // The kernels in use: the best set this CPU has, or the one named by the environment variable EVOLUTE_SIMD.
