@@ -284,6 +284,16 @@ def test_a_failed_call_leaves_parameters_and_caches_alone():
     check(ShapeError, ["matmul"], lambda: ev.jit(ev.grad(fn))(MATRIX, Tensor([[1.0, 2.0, 3.0]])))
     assert compiled.compiled.recorded == 0
     assert w.asnumpy().tolist() == [1.0, 2.0]
+    # Also where the function itself has run to its end, and where only a part of it fails.
+    for transform in (
+        lambda f: ev.grad(f, sens_param=True)(MATRIX, MATRIX, VECTOR),
+        lambda f: ev.grad(lambda x, y: f(f(x, y), VECTOR[:1]))(MATRIX, MATRIX),
+        lambda f: ev.jvp(lambda x: f(x, Tensor([1.0])), MATRIX, MATRIX),
+        lambda f: ev.jvp(f, (MATRIX, MATRIX), (MATRIX, VECTOR)),
+        lambda f: ev.grad(lambda x: ev.grad(f)(x, VECTOR[:1]))(MATRIX),
+    ):
+        check(ShapeError, [], lambda transform=transform: transform(fn))
+        assert w.asnumpy().tolist() == [1.0, 2.0]
     check(ShapeError, ["setting"], lambda: w.__setitem__(0, VECTOR))
     assert w.asnumpy().tolist() == [1.0, 2.0]
     assert compiled(MATRIX, MATRIX).shape == (2, 2)

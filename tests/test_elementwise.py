@@ -15,7 +15,7 @@ import pytest
 from checks import NAMES, ROWS, all_modes, as_double, assert_close, check_adjoint, nest, samples
 from hypothesis import given, settings
 from hypothesis.extra import numpy as hnp
-from reference import BINARY, COMPARE, UNARY, derivatives
+from reference import BINARY, COMPARE, NUMPY, UNARY, derivatives
 
 import evolute as ev
 from evolute import Tensor, ops
@@ -226,6 +226,46 @@ def test_adjoint_of_a_derivative(row, shapes):
 
     if np.broadcast_shapes(x.shape, v.shape) == x.shape:
         check_adjoint(tangent, x, y, v)
+
+
+# ---- kernels ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@parametrized([row for row in ROWS if row["name"] in NUMPY])
+def test_long_arrays(row, dtype):
+    """The same values whether elements come in vectors, in what is left over behind them, or with gaps between."""
+    n = 1003
+    points = [samples(row["domain"], n, 0.37 * i).astype(dtype) for i in range(row["arity"])]
+    fn = getattr(ops, row["name"])
+    got = fn(*map(Tensor, points)).asnumpy()
+    assert got.dtype == dtype
+    want = NUMPY[row["name"]](*(p.astype(np.float64) for p in points))
+    assert_close(got, want, 2e-15 if dtype is np.float64 else 5e-7)
+    with_gaps = [ev.from_numpy(np.repeat(p, 3)[::3]) for p in points]
+    backwards = [ev.from_numpy(p[::-1]) for p in points]
+    np.testing.assert_array_equal(fn(*with_gaps).asnumpy(), got)
+    np.testing.assert_array_equal(fn(*backwards).asnumpy(), got[::-1])
+    for size in (1, 2, 3, 7, 17):
+        np.testing.assert_array_equal(fn(*(Tensor(p[-size:]) for p in points)).asnumpy(), got[-size:])
+    if row["arity"] == 2:
+        x, y = points
+        for a, b in ((x[:1], y), (x, y[:1])):
+            full = fn(*map(Tensor, np.broadcast_arrays(a, b))).asnumpy()
+            np.testing.assert_array_equal(fn(Tensor(a), Tensor(b)).asnumpy(), full)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@parametrized(DIFFERENTIABLE)
+def test_derivatives_of_long_arrays(row, order):
+    points = [samples(row["domain"], 1003, 0.37 * i) for i in range(row["arity"])]
+    fn = getattr(ops, row["name"])
+    for position in range(row["arity"]):
+        for modes in all_modes(order):
+            derivative = nest(fn, modes, (position,) * order)
+            got = derivative(*map(as_double, points)).asnumpy()
+            few = [derivative(*(as_double(p[i : i + 3]) for p in points)).asnumpy() for i in range(0, 1003, 3)]
+            np.testing.assert_array_equal(got, np.concatenate(few))
 
 
 # ---- spellings ------------------------------------------------------------------------------------------------------

@@ -27,13 +27,19 @@ struct Probe {
 };
 #define EV_PROBE(op) \
   constexpr Probe operator op(Probe a, Probe b) { return Probe::join(a, b); }
-// clang-format off
-EV_PROBE(+) EV_PROBE(-) EV_PROBE(*) EV_PROBE(/)
-EV_PROBE(==) EV_PROBE(!=) EV_PROBE(<) EV_PROBE(>) EV_PROBE(&&) EV_PROBE(||)
-// clang-format on
+EV_PROBE(+)
+EV_PROBE(-)
+EV_PROBE(*)
+EV_PROBE(/)
+EV_PROBE(==)
+EV_PROBE(!=)
+EV_PROBE(<)
+EV_PROBE(>)
+EV_PROBE(&&)
+EV_PROBE(||)
 #undef EV_PROBE
 
-    struct Expr {
+struct Expr {
   Tensor t;  // undefined: the constant c
   double c = 0;
 

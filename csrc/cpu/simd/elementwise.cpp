@@ -13,6 +13,10 @@
 
 namespace evolute::cpu {
 inline namespace EV_SIMD_LEVEL {
+
+extern const GemmKernels<float> gemm_float;  // in gemm.cpp
+extern const GemmKernels<double> gemm_double;
+
 namespace {
 
 using math::Scalar;
@@ -96,6 +100,10 @@ EV_INLINE std::array<Vec<T>, N> load_full(char* const* data, std::int64_t k) {
   return in;
 }
 
+// Memory is asked for this many bytes ahead of its use. The processor sees one or two vectors ahead by itself where the
+// function is long, so that computing and waiting for memory would alternate.
+constexpr std::int64_t kAhead = 2048;
+
 // Whole vectors of inputs that walk as stated, and output rows; gives the number of elements done. Not inlined: the
 // functions inside are large.
 template <class T, int N, int rows, class F>
@@ -103,7 +111,12 @@ __attribute__((noinline)) std::int64_t full_vectors(F f, char* const* data, std:
   constexpr std::int64_t lanes = Vec<T>::lanes;
   std::int64_t k = 0;
   for (; k + lanes <= n; k += lanes) {
+#pragma GCC unroll 8
+    for (int i = 0; i < N; ++i)
+      if (rows >> i & 1) __builtin_prefetch(data[i] + k * sizeof(T) + kAhead, 0);
     const auto out = std::apply(f, load_full<T, rows, N>(data, k));
+#pragma GCC unroll 4
+    for (std::size_t o = 0; o < out.size(); ++o) __builtin_prefetch(data[N + o] + k * sizeof(T) + kAhead, 1);
 #pragma GCC unroll 4
     for (std::size_t o = 0; o < out.size(); ++o) out[o].store(reinterpret_cast<T*>(data[N + o]) + k);
   }
@@ -279,6 +292,7 @@ ElementwiseLoop elementwise(int kernel, DType t) {
 }  // namespace EV_SIMD_LEVEL
 
 extern const SimdKernels EV_JOIN(simd_kernels_, EV_SIMD_LEVEL);
-const SimdKernels EV_JOIN(simd_kernels_, EV_SIMD_LEVEL) = {EV_STRING(EV_SIMD_LEVEL), elementwise};
+const SimdKernels EV_JOIN(simd_kernels_, EV_SIMD_LEVEL) = {EV_STRING(EV_SIMD_LEVEL), elementwise, &gemm_float,
+                                                           &gemm_double};
 
 }  // namespace evolute::cpu

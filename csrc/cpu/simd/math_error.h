@@ -1,8 +1,9 @@
 // erf, erfc and the normal distribution function on Vec. Coefficients are made by bench/minimax.py.
 //
-// erfc(a) = exp(−a²) P(a)/Q(a) for a ≥ 0 with polynomials whose coefficients are all positive, so that nothing cancels.
-// exp is evaluated here, as a² has to have more digits than a number: a relative error of a² would be one of a² times
-// itself.
+// erfc(a) = exp(−a²) X(a) for a ≥ 0, and 1/X(a) = √π a + P(a)/Q(a). The polynomials' coefficients are all positive, so
+// that nothing cancels; for large a the last term vanishes, and an error of Q is nearly the same in Q and in √π a Q +
+// P. exp is evaluated here, as a² has to have more digits than a number: a relative error of a² would be one of a²
+// times itself.
 #pragma once
 
 #include "cpu/simd/math_exp.h"
@@ -37,27 +38,28 @@ inline constexpr double kErfcQD[] = {0x1p+0,
                                      0x1.99e16fe00d024p-12,
                                      0x1.3560648cfffbfp-16};
 
-// erfc(a) 2^(−n) and n for a ≥ 0, from a and from s + s_low = a².
+// erfc(a) 2^(−n) and n for a ≥ 0, from a, from w = √π a and from s + s_low = a².
 template <class T>
 struct Scaled {
   Vec<T> y, n;
 };
 template <class T>
-EV_INLINE Scaled<T> erfc_scaled(Vec<T> a, Vec<T> s, Vec<T> s_low) {
+EV_INLINE Scaled<T> erfc_scaled(Vec<T> a, Vec<T> w, Vec<T> s, Vec<T> s_low) {
   using V = Vec<T>;
   const V magic = kRoundMagic<T>;
   const V n = fma(s, V(T(-0x1.71547652b82fep+0)), magic) - magic;
   const V r = fma(n, V(-Ln2<T>::lo), fma(n, V(-Ln2<T>::hi), -s)) - s_low;
   const V p = horner(a, kErfcPF, kErfcPD), q = horner(a, kErfcQF, kErfcQD);
-  const V x = q / fma(a * V(T(1.7724538509055160273)), q, p);
+  const V x = q / fma(w, q, p);
   return {fma(x, expm1_reduced(r), x), n};
 }
 
 #if defined(__AVX512F__)
 
-// erf in pieces, whose tables fit in registers: the number of the piece is the low bits of a float. First the points
-// that they are expanded around, at which erf is nearly a number of this type (Gal, Computing elementary functions,
-// 1986); then the coefficients, lowest power first.
+// Functions in pieces, whose tables fit in registers. The number of the piece is the low bits of a rounded number. A
+// table has the points that the pieces are expanded around, at which the function is nearly a number of this type (Gal,
+// Computing elementary functions, 1986), then the coefficients, lowest power first: of erf, and of the normal
+// distribution at −a.
 // clang-format off
 inline constexpr float kErfTableF[][32] = {
     {0x0p+0f, 0x1.0079p-3f, 0x1.00438p-2f, 0x1.80334p-2f, 0x1.0038dp-1f, 0x1.400fcp-1f, 0x1.8005dp-1f, 0x1.c035ep-1f,
@@ -97,6 +99,53 @@ inline constexpr float kErfTableF[][32] = {
      -0x1.3a44ccp-9f, 0x1.b1a27p-8f, 0x1.780822p-7f, 0x1.af4f9p-7f, 0x1.9945cep-7f, 0x1.5ddd48p-7f, 0x1.112f24p-7f,
      0x1.906e5p-8f, 0x1.14b16p-8f, 0x1.6a8a7cp-9f, 0x1.c08eacp-10f, 0x1.0bebccp-10f, 0x1.2f6d7ap-11f,
      0x1.4950d6p-12f, 0x1.aaef8cp-8f, 0x1.f8729p-8f, 0x1.4d8734p-15f, 0x1.35d0ap-16f, 0x1.14a3f4p-17f},
+};
+inline constexpr float kTailTableF[][32] = {
+    {0x0p+0f, 0x1.651dp-3f, 0x1.6440cp-2f, 0x1.0b29dp-1f, 0x1.644aep-1f, 0x1.bd745p-1f, 0x1.0b3aep+0f, 0x1.37ae1p+0f,
+     0x1.643b28p+0f, 0x1.90cf4p+0f, 0x1.bd45p+0f, 0x1.e9cdap+0f, 0x1.0b2578p+1f, 0x1.216604p+1f, 0x1.37aef4p+1f,
+     0x1.4df8d8p+1f, 0x1.643644p+1f, 0x1.7a76acp+1f, 0x1.90b6p+1f, 0x1.a6fcecp+1f, 0x1.bd3c1p+1f, 0x1.d37cc8p+1f,
+     0x1.e9cb28p+1f, 0x1.00009ep+2f, 0x1.0b272cp+2f, 0x1.16434p+2f, 0x1.2167d6p+2f, 0x1.2c8a26p+2f, 0x1.37ab82p+2f,
+     0x1.42c9e2p+2f, 0x1.4dea4p+2f, 0x1.5910d6p+2f},
+    {0x1p-1f, 0x1.b92024p-2f, 0x1.74b0fep-2f, 0x1.342014p-2f, 0x1.f22d7cp-3f, 0x1.898208p-3f, 0x1.2fa9fcp-3f,
+     0x1.c98d5ap-4f, 0x1.50019p-4f, 0x1.e0fbd8p-5f, 0x1.4fc614p-5f, 0x1.c86146p-6f, 0x1.2e20aep-6f, 0x1.8558d4p-7f,
+     0x1.e7f03p-8f, 0x1.296bc8p-8f, 0x1.61124p-9f, 0x1.9781eap-10f, 0x1.c96166p-11f, 0x1.f2ac26p-12f,
+     0x1.0876ccp-12f, 0x1.1095b8p-13f, 0x1.1091fep-14f, 0x1.09a2a6p-15f, 0x1.f58d66p-17f, 0x1.cd4ab6p-18f,
+     0x1.9b2b2p-19f, 0x1.6434aap-20f, 0x1.2bcebp-21f, 0x1.ea9d72p-23f, 0x1.859e42p-24f, 0x1.2bd7dp-25f},
+    {-0x1.988454p-2f, -0x1.925a7p-2f, -0x1.8087p-2f, -0x1.648572p-2f, -0x1.40abp-2f, -0x1.17cba4p-2f,
+     -0x1.d9d4cap-3f, -0x1.855e7cp-3f, -0x1.364a2p-3f, -0x1.dfb556p-4f, -0x1.68079p-4f, -0x1.060928p-4f,
+     -0x1.72311cp-5f, -0x1.fb5d44p-6f, -0x1.511f36p-6f, -0x1.b298eep-7f, -0x1.100cd2p-7f, -0x1.4a6116p-8f,
+     -0x1.854fa4p-9f, -0x1.bcc35p-10f, -0x1.ed5c52p-11f, -0x1.097206p-11f, -0x1.14b148p-12f, -0x1.189ebap-13f,
+     -0x1.135a36p-14f, -0x1.06d5c8p-15f, -0x1.e5bccp-17f, -0x1.b3b854p-18f, -0x1.7b4efcp-19f, -0x1.40a852p-20f,
+     -0x1.06d97p-21f, -0x1.a13dd8p-23f},
+    {0x1.ec469ap-20f, 0x1.18a2dp-5f, 0x1.0b8e72p-4f, 0x1.74117ap-4f, 0x1.be4b9ep-4f, 0x1.e6dc1ap-4f, 0x1.ee9de8p-4f,
+     0x1.da0e8cp-4f, 0x1.afc6cap-4f, 0x1.7787dap-4f, 0x1.391b16p-4f, 0x1.f559f6p-5f, 0x1.824f64p-5f, 0x1.1ec73ep-5f,
+     0x1.9a735p-6f, 0x1.1b7bb2p-6f, 0x1.7a8b8p-7f, 0x1.e86c82p-8f, 0x1.30b09cp-8f, 0x1.6f70bp-9f, 0x1.ad069ep-10f,
+     0x1.e4bc62p-11f, 0x1.08b11cp-11f, 0x1.189f66p-12f, 0x1.1f5938p-13f, 0x1.1db134p-14f, 0x1.128f8ep-15f,
+     0x1.ff872p-17f, 0x1.cdcb1p-18f, 0x1.94508ep-19f, 0x1.56d95ap-20f, 0x1.1933dep-21f},
+    {0x1.0ff2fcp-4f, 0x1.040c6p-4f, 0x1.c2973p-5f, 0x1.59f3e6p-5f, 0x1.b926a4p-6f, 0x1.6a99acp-7f, -0x1.c58b2p-9f,
+     -0x1.f4ae64p-7f, -0x1.8352aap-6f, -0x1.d01d4cp-6f, -0x1.e617a2p-6f, -0x1.d0c7d6p-6f, -0x1.9e1dd2p-6f,
+     -0x1.5bb258p-6f, -0x1.14f602p-6f, -0x1.a4ace2p-7f, -0x1.31cdaep-7f, -0x1.aa50aep-8f, -0x1.1d8146p-8f,
+     -0x1.6fae8cp-9f, -0x1.c853ccp-10f, -0x1.10f1c4p-10f, -0x1.3a8dacp-11f, -0x1.5ec8dep-12f, -0x1.78e07cp-13f,
+     -0x1.88249cp-14f, -0x1.899b74p-15f, -0x1.7e312ap-16f, -0x1.670012p-17f, -0x1.467fa6p-18f, -0x1.1f2c42p-19f,
+     -0x1.e7fc1ep-21f},
+    {0x1.2321b8p-9f, -0x1.158da6p-7f, -0x1.00789ap-6f, -0x1.52a0d8p-6f, -0x1.767c4ap-6f, -0x1.6bf42ep-6f,
+     -0x1.3aed58p-6f, -0x1.dfeeep-7f, -0x1.3262cap-7f, -0x1.12e6fap-8f, 0x1.530138p-13f, 0x1.b97948p-9f,
+     0x1.5d59b4p-8f, 0x1.93afe4p-8f, 0x1.90bc06p-8f, 0x1.67cc26p-8f, 0x1.2b4d3cp-8f, 0x1.d36d86p-9f, 0x1.5951bcp-9f,
+     0x1.e5095cp-10f, 0x1.4550eap-10f, 0x1.a1a878p-11f, 0x1.00c92p-11f, 0x1.3007ecp-12f, 0x1.59693cp-13f,
+     0x1.7a9f1ap-14f, 0x1.8f3294p-15f, 0x1.9613dap-16f, 0x1.8e991ap-17f, 0x1.7a03aep-18f, 0x1.5a0422p-19f,
+     0x1.31784cp-20f},
+    {-0x1.0ff858p-5f, -0x1.1395acp-7f, -0x1.a4e58ep-8f, -0x1.24725ep-8f, -0x1.bc34e6p-10f, 0x1.4715b4p-9f,
+     0x1.3d480cp-8f, 0x1.69130ap-8f, 0x1.77d56p-8f, 0x1.643d5cp-8f, 0x1.1944a8p-8f, 0x1.7623dcp-9f, 0x1.a6af2p-10f,
+     0x1.ab38cap-12f, -0x1.ed036ep-12f, -0x1.dfa1d2p-11f, -0x1.309bf4p-10f, -0x1.2a530ap-10f, -0x1.05d09p-10f,
+     -0x1.a52266p-11f, -0x1.3bc53ap-11f, -0x1.bd94e8p-12f, -0x1.2be10ap-12f, -0x1.7d1806p-13f, -0x1.d05b72p-14f,
+     -0x1.0f3de8p-14f, -0x1.2f22fap-15f, -0x1.452038p-16f, -0x1.4fce36p-17f, -0x1.4dec66p-18f, -0x1.3fb3cep-19f,
+     -0x1.26864cp-20f},
+    {0x1.72d4c2p-4f, 0x1.976a3ep-11f, 0x1.f8b3fp-11f, 0x1.36012ep-8f, 0x1.22f8eap-8f, 0x1.2b3d1cp-9f,
+     0x1.8d10ecp-10f, 0x1.9cb47ep-10f, 0x1.028c6ep-11f, -0x1.562f0ap-11f, -0x1.51be7p-10f, -0x1.4152bap-10f,
+     -0x1.7eeec8p-10f, -0x1.db9a6ap-11f, -0x1.2385ap-11f, -0x1.56df6p-12f, -0x1.52b3acp-16f, 0x1.a472eap-14f,
+     0x1.78ea82p-13f, 0x1.9dece2p-13f, 0x1.813a8ap-13f, 0x1.3774fap-13f, 0x1.f3a0fp-14f, 0x1.5383d6p-14f,
+     0x1.ca70b2p-15f, 0x1.2563f4p-15f, 0x1.60f2bp-16f, 0x1.8cacfcp-17f, 0x1.b3c81ep-18f, 0x1.c705b4p-19f,
+     0x1.cc5fa8p-20f, 0x1.bafe46p-21f},
 };
 inline constexpr double kErfTableD[][16] = {
     {0x0p+0, 0x1.0554p-2, 0x1.0964dp-1, 0x1.94b92p-1, 0x1.12d19p+0, 0x1.5e5b08p+0, 0x1.ad8758p+0, 0x1.004f68p+1,
@@ -160,12 +209,18 @@ EV_INLINE Vec<double> look_up(const double (&row)[16], Vec<double>::I i) {
   return {(Vec<double>::V)_mm512_permutex2var_pd(_mm512_loadu_pd(row), (__m512i)i, _mm512_loadu_pd(row + 8))};
 }
 template <class T, std::size_t N, std::size_t M>
-EV_INLINE Vec<T> pieces(Vec<T> a, typename Vec<T>::I i, const T (&table)[N][M]) {
-  const Vec<T> t = a - look_up(table[0], i);
+EV_INLINE Vec<T> pieces(Vec<T> t, typename Vec<T>::I i, const T (&table)[N][M]) {
   Vec<T> y = look_up(table[N - 1], i);
 #pragma GCC unroll 16
   for (std::size_t k = N - 2; k > 0; --k) y = fma(y, t, look_up(table[k], i));
   return y;
+}
+
+// The normal distribution at −a₁ − a₂ for 0 ≤ a₁ ≤ kTailEnd.
+inline constexpr float kTailEnd = 5.47f;
+EV_INLINE Vec<float> normal_tail(Vec<float> a1, Vec<float> a2) {
+  const auto i = fma(a1, Vec<float>(5.75), Vec<float>(kRoundMagic<float>)).bits();
+  return pieces((a1 - look_up(kTailTableF[0], i)) + a2, i, kTailTableF);
 }
 
 #else
@@ -181,6 +236,25 @@ inline constexpr double kErfD[] = {0x1.06eba8214db69p-3,   -0x1.812746b037a25p-2
 
 #endif
 
+// ½ erfc(−x/√2) and erfc(x).
+template <class T>
+EV_INLINE Vec<T> normal_cdf(Vec<T> x) {
+  using V = Vec<T>;
+  const V a = at_most(abs(x), sizeof(T) == 4 ? T(14.6) : T(39)), half = V(T(0.5)) * a;  // from here on 0
+  const V s = a * half;
+  const auto e = erfc_scaled(a * V(T(kSqrtHalf)), a * V(T(1.2533141373155002512)), s, fma(a, half, -s));
+  const V y = scale(e.y, e.n - V(1));
+  return select(x > V(0), V(1) - y, y);
+}
+template <class T>
+EV_INLINE Vec<T> erfc(Vec<T> x) {
+  using V = Vec<T>;
+  const V a = at_most(abs(x), sizeof(T) == 4 ? T(10.4) : T(27.6)), s = a * a;
+  const auto e = erfc_scaled(a, a * V(T(1.7724538509055160273)), s, fma(a, a, -s));
+  const V y = scale(e.y, e.n);
+  return select(x < V(0), V(2) - y, y);
+}
+
 }  // namespace error
 
 template <class T>
@@ -189,15 +263,16 @@ EV_INLINE Vec<T> erf(Vec<T> x) {
 #if defined(__AVX512F__)
   if constexpr (sizeof(T) == 4) {
     const V a = at_most(abs(x), T(3.93));
-    return flip_sign(error::pieces(a, fma(a, V(8), V(kRoundMagic<T>)).bits(), error::kErfTableF), x);
+    const auto i = fma(a, V(8), V(kRoundMagic<T>)).bits();
+    return flip_sign(error::pieces(a - error::look_up(error::kErfTableF[0], i), i, error::kErfTableF), x);
   } else {
     const V a = at_most(abs(x), T(6));
-    const V i = fma(a, fma(a, V(-0.25), V(4)), V(kRoundMagic<T>));
-    return flip_sign(error::pieces(a, i.bits(), error::kErfTableD), x);
+    const auto i = fma(a, fma(a, V(-0.25), V(4)), V(kRoundMagic<T>)).bits();
+    return flip_sign(error::pieces(a - error::look_up(error::kErfTableD[0], i), i, error::kErfTableD), x);
   }
 #else
   const V a = at_most(abs(x), T(6)), s = a * a;
-  const auto e = error::erfc_scaled(a, s, fma(a, a, -s));
+  const auto e = error::erfc_scaled(a, a * V(T(1.7724538509055160273)), s, fma(a, a, -s));
   const V large = V(1) - e.y * exp2_integer(e.n);
   V p;
   if constexpr (sizeof(T) == 4)
@@ -210,23 +285,37 @@ EV_INLINE Vec<T> erf(Vec<T> x) {
 
 template <class T>
 EV_INLINE Vec<T> erfc(Vec<T> x) {
-  using V = Vec<T>;
-  const V a = at_most(abs(x), sizeof(T) == 4 ? T(10.4) : T(27.6));  // from here on 0
-  const V s = a * a;
-  const auto e = error::erfc_scaled(a, s, fma(a, a, -s));
-  const V y = scale(e.y, e.n);
-  return select(x < V(0), V(2) - y, y);
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4) {
+    using V = Vec<T>;
+    constexpr T end = error::kTailEnd / T(1.4142137), root = T(0x1.6a09e6p+0), rest = T(0x1.9fcef4p-26);
+    const V a = at_most(abs(x), end), b = a * V(root);
+    const V half = error::normal_tail(b, fma(a, V(rest), fma(a, V(root), -b)));
+    V y = select(x < V(0), V(2), V(0)) + flip_sign(half + half, x);
+    const auto far = x > V(end);
+    if (any(far)) [[unlikely]]
+      y = select(far, error::erfc(x), y);
+    return y;
+  }
+#endif
+  return error::erfc(x);
 }
 
 // ½ erfc(−x/√2), without an error of x/√2 in the exponent.
 template <class T>
 EV_INLINE Vec<T> normal_cdf(Vec<T> x) {
-  using V = Vec<T>;
-  const V a = at_most(abs(x), sizeof(T) == 4 ? T(14.6) : T(39)), half = V(T(0.5)) * a;
-  const V s = a * half;
-  const auto e = error::erfc_scaled(a * V(T(kSqrtHalf)), s, fma(a, half, -s));
-  const V y = scale(e.y, e.n - V(1));
-  return select(x > V(0), V(1) - y, y);
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4) {
+    using V = Vec<T>;
+    const V tail = error::normal_tail(at_most(abs(x), error::kTailEnd), V(0));
+    V y = select(x > V(0), V(1) - tail, tail);
+    const auto far = x < V(-error::kTailEnd);
+    if (any(far)) [[unlikely]]
+      y = select(far, error::normal_cdf(x), y);
+    return y;
+  }
+#endif
+  return error::normal_cdf(x);
 }
 
 EV_LEVEL_END

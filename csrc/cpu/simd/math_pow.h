@@ -60,9 +60,9 @@ EV_INLINE Vec<T> exp_pair(Vec<T> hi, Vec<T> lo) {
   return scale(fma(r, expm1_quotient(r), V(1)), n);
 }
 
-// x^(y + y_low).
+// x^(y + y_low), told whether that is an integer and odd.
 template <class T>
-EV_INLINE Vec<T> pow(Vec<T> x, Vec<T> y, Vec<T> y_low) {
+EV_INLINE Vec<T> pow_of_sum(Vec<T> x, Vec<T> y, Vec<T> y_low, VecMask<T> integer, VecMask<T> odd) {
   using V = Vec<T>;
   constexpr T inf = Format<T>::infinity;
   const V a = abs(x);
@@ -74,25 +74,28 @@ EV_INLINE Vec<T> pow(Vec<T> x, Vec<T> y, Vec<T> y_low) {
   const auto edge = a == 0 || a == V(inf);
   const auto grows = (y > 0) == (a > 1);
   const V size = select(edge, select(grows, V(inf), V(0)), power);
-  const V half = 0.5 * y;
-  const auto integer = floor(y) == y && y_low == 0, even = floor(half) == half;
-  const V result = select(integer && !even, copysign(size, x), size);
+  const V result = select(odd, copysign(size, x), size);
   const auto none = (x < 0 && !integer && a < V(inf)) || x != x || y != y;
   return select(y == 0 || x == 1, V(1), select(none, V(Format<T>::nan), result));
 }
+
 template <class T>
 EV_INLINE Vec<T> pow(Vec<T> x, Vec<T> y) {
-  return pow(x, y, Vec<T>(0));
+  const Vec<T> half = 0.5 * y;
+  const auto integer = floor(y) == y;
+  return pow_of_sum(x, y, Vec<T>(0), integer, integer && floor(half) != half);
 }
 
-// The difference in two parts (Knuth's TwoSum): its rounding error would be magnified by log x.
+// x^(y − k), with the difference in two parts (Knuth's TwoSum): its rounding error would be magnified by log x.
 template <class T>
 EV_INLINE Vec<T> pow_less(Vec<T> x, Vec<T> y, int k) {
   using V = Vec<T>;
   const V d = y - V(k);
   const V back = d - y;
-  const V low = y - (d - back) - (V(k) + back);
-  return pow(x, d, select(abs(y) < V(Format<T>::infinity), low, V(0)));
+  const V low = select(abs(y) < V(Format<T>::infinity), y - (d - back) - (V(k) + back), V(0));
+  const V half = 0.5 * y;
+  const auto integer = floor(y) == y, even = k % 2 != 0 ? floor(half) != half : floor(half) == half;
+  return pow_of_sum(x, d, low, integer, integer && !even);
 }
 
 // ⌊x / y⌋ and what is left over. The quotient is rounded, perhaps up to an integer: a remainder of the wrong sign

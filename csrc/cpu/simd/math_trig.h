@@ -44,6 +44,9 @@ struct Angle {
   std::int64_t odd;
 };
 
+__extension__ typedef unsigned __int128 Wide;
+__extension__ typedef __int128 SignedWide;
+
 inline Angle reduce_exactly(double x, int parts, bool half) {
   std::int64_t bits;
   std::memcpy(&bits, &x, sizeof bits);
@@ -60,16 +63,15 @@ inline Angle reduce_exactly(double x, int parts, bool half) {
     const std::uint64_t hi = kInvPiBits[word + i], lo = kInvPiBits[word + i + 1];
     w[i] = shift == 0 ? hi : hi << shift | lo >> (64 - shift);
   }
-  using Wide = unsigned __int128;
   Wide f = static_cast<Wide>(m) * w[1] + (static_cast<Wide>(m) * w[2] >> 64) + (static_cast<Wide>(m * w[0]) << 64);
   if (bits < 0) f = -f;
   if (half) f += static_cast<Wide>(1) << 126;
 
   // f = odd + fraction; the fraction moved to [−1/2, 1/2).
   const bool odd = ((f >> 127) ^ (f >> 126 & 1)) != 0;
-  const auto fraction = static_cast<__int128>(f << 1);
+  const auto fraction = static_cast<SignedWide>(f << 1);
   const double hi = static_cast<double>(fraction);
-  const double lo = static_cast<double>(fraction - static_cast<__int128>(hi));
+  const double lo = static_cast<double>(fraction - static_cast<SignedWide>(hi));
   const double scale = parts == 1 ? 0x1p-128 : 0x1p-129;
   const double r = hi * kPiD[0];
   const double low = __builtin_fma(hi, kPiD[0], -r) + (hi * kPiD[1] + lo * kPiD[0]);
@@ -162,8 +164,8 @@ EV_INLINE Vec<float> sin_quadrant(AngleF a) {
 
 // (1 − sin(r)/r)/r² of r², |r| ≤ π/2.
 inline constexpr double kSinD[] = {0x1.5555555555555p-3,   -0x1.11111111110c8p-7, 0x1.a01a01a014d6fp-13,
-                                   -0x1.71de3a52a0b18p-19, 0x1.ae6454d4748c5p-26, -0x1.6123cd07483b1p-33,
-                                   0x1.ae438465c76f3p-41,  -0x1.8832a37a012ddp-49};
+                                   -0x1.71de3a52a0b18p-19, 0x1.ae6454d4748c5p-26, -0x1.6123cd075a2b3p-33,
+                                   0x1.ae43847d983bp-41,   -0x1.8832aa7b3f1b6p-49};
 
 // sin(x) or, with half, cos(x).
 template <bool half>
