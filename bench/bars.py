@@ -63,6 +63,7 @@ BARS = [
     Bar("overhead", "gradient of (sin(x)[*]y).sum()", seconds=5e-6),
     Bar("overhead", "second derivative of sin", seconds=8e-6),
     Bar("overhead", "second derivative of sin, compiled", seconds=1.5e-6),
+    Bar("import", "*", seconds=0.1),
     Bar("threads", "*", "evolute-1t", faster=1.8),
     *each("compiled2", ("sin", "cos", "tan"), "jax", 4.0),
     *each("compiled2", ("sinh",), "jax", 1.5),

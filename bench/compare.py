@@ -13,6 +13,7 @@ README.md says how to install the peers.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -197,6 +198,7 @@ def run(suite: Suite, peers: Peers, options: Options) -> bool:
         "threads": options.threads,
         "rounds": options.rounds,
         "min_time_s": options.min_time,
+        "clock": os.environ.get("BENCH_CLOCK", "wall"),
         "took_s": round(time.perf_counter() - start, 1),
         "machine": machine | {"load_average_after": harness.machine()["load_average"]},
         "revision": harness.revision(),
@@ -215,6 +217,7 @@ def parse(arguments: Sequence[str] | None) -> tuple[list[Suite], Options]:
     parser.add_argument("--rounds", type=int, default=harness.ROUNDS)
     parser.add_argument("--min-time", type=float, default=harness.MIN_TIME, help="seconds of one measurement")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--cpu-time", action="store_true", help="time of the CPUs; with --threads 1, for busy machines")
     parser.add_argument("--match", default="*", help="pattern of the cases to run")
     parser.add_argument("--peers", default="", help="frameworks to compare with, by commas; all by default")
     parser.add_argument("--results", type=Path, default=harness.RESULTS, help="where to write")
@@ -225,6 +228,8 @@ def parse(arguments: Sequence[str] | None) -> tuple[list[Suite], Options]:
     unknown = [name for name in given.suites if name not in SUITES]
     if unknown:
         parser.error(f"no suite {', '.join(unknown)}; there are {', '.join(SUITES)}")
+    if given.cpu_time:
+        os.environ["BENCH_CLOCK"] = "cpu"  # for the workers
     options = Options(
         rounds=0 if given.check else 3 if given.quick else given.rounds,
         min_time=given.min_time,

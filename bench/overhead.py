@@ -144,7 +144,11 @@ class Import:
         return 1
 
     def sample(self, repetitions: int) -> float:
-        done = subprocess.run([sys.executable, "-c", self.code], capture_output=True, text=True, check=True)
+        # As installed packages are: with their bytecode.
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+        done = subprocess.run(
+            [sys.executable, "-c", self.code], env=environment, capture_output=True, text=True, check=True
+        )
         return float(done.stdout)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ COLOURS = {
     "jax": "#0072b2",
     "mindspore": "#009e73",
     "numpy": "#999999",
-    "copy": "#000000",
+    "copy": "#444444",
     "evolute": "#cc79a7",
 }
 
@@ -179,23 +178,29 @@ def draw(content: dict[str, Any], path: Path) -> None:
         return
     names = list(dict.fromkeys(name for case in content["cases"] for name in others(case)))
     tallest = max(len(cases) for cases in panels.values())
-    height = 1.6 + tallest * (0.13 * max(len(names), 1) + 0.12)
+    height = 1.5 + tallest * (0.13 * max(len(names), 1) + 0.12)
     figure, axes = plt.subplots(1, len(panels), figsize=(4.0 + 5.0 * len(panels), height), squeeze=False)
     for axis, (title, cases) in zip(axes[0], panels.items(), strict=True):
         draw_panel(axis, cases, names, content["metric"])
         axis.set_title(title, fontsize=9)
     handles, labels = axes[0][0].get_legend_handles_labels()
-    top = 1 - 0.75 / height
+    top = 1 - 0.6 / height
     figure.suptitle(content["title"], fontsize=11, y=1 - 0.12 / height, va="top")
     if handles:
         figure.legend(handles, labels, loc="upper center", bbox_to_anchor=(0.5, 1 - 0.36 / height), ncols=8, fontsize=8)
-    base = next((case["base"] for case in content["cases"]), "")
-    figure.text(
-        0.01, 0.1 / height, f"{content['machine']['cpu']}, {content['threads']} threads, base {base}", fontsize=7
-    )
+    figure.text(0.01, 0.1 / height, footer(content), fontsize=7)
     figure.tight_layout(rect=(0, 0.25 / height, 1, top))
     figure.savefig(path, dpi=110)
     plt.close(figure)
+
+
+def footer(content: dict[str, Any]) -> str:
+    """Machine, threads, and the version of each peer."""
+    parts = [content["machine"]["cpu"], f"{content['threads']} threads"]
+    for framework, info in content["peers"].items():
+        if framework in info["versions"]:
+            parts.append(f"{framework} {info['versions'][framework]}")
+    return ", ".join(parts)
 
 
 def panels_of(cases: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -214,7 +219,7 @@ def others(case: dict[str, Any]) -> list[str]:
 
 def draw_panel(axis: Any, cases: list[dict[str, Any]], names: list[str], metric: str) -> None:
     thickness = 0.84 / max(len(names), 1)
-    largest = 1.0
+    extent = [0.8, 1.25]
     for i, name in enumerate(names):
         framework, _, variant = name.partition("-")
         places, ratios = [], []
@@ -223,15 +228,18 @@ def draw_panel(axis: Any, cases: list[dict[str, Any]], names: list[str], metric:
                 places.append(j + (i - (len(names) - 1) / 2) * thickness)
                 ratios.append(case["peers"][name]["ratio"]["median"])
         colour, pale = COLOURS.get(framework, "#56b4e9"), 0.55 if variant else 1.0
-        axis.barh(places, ratios, thickness * 0.9, color=colour, alpha=pale, label=name)
+        axis.barh(places, [r - 1 for r in ratios], thickness * 0.9, left=1, color=colour, alpha=pale, label=name)
         for place, ratio in zip(places, ratios, strict=True):
-            largest = max(largest, ratio)
-            axis.text(ratio * 1.03, place, f"{ratio:.2g}" if ratio < 100 else f"{ratio:.0f}", va="center", fontsize=6)
+            text, side = (f"{ratio:.2g}" if ratio < 100 else f"{ratio:.0f}"), 1 if ratio >= 1 else -1
+            axis.text(ratio * 1.04**side, place, text, ha="left" if side > 0 else "right", va="center", fontsize=6)
+        extent += ratios
         draw_bounds(axis, cases, name, (i - (len(names) - 1) / 2) * thickness, thickness)
     axis.axvline(1, color="black", linewidth=0.8)
     axis.set_xscale("log")
-    axis.set_xlim(right=2 ** math.ceil(math.log2(largest) + 0.5))
-    axis.set_xlabel(f"{'memory' if metric == 'memory' else 'time'} relative to Evolute's", fontsize=8)
+    room = (max(extent) / min(extent)) ** 0.07  # for the figures
+    axis.set_xlim(min(extent) / room, max(extent) * room)
+    what = "memory" if metric == "memory" else "time"
+    axis.set_xlabel(f"{what} relative to Evolute's; right of 1: Evolute needs less", fontsize=8)
     labels = [f"{short(case)}\n{own_amount(case, metric)}" for case in cases]
     axis.set_yticks(range(len(cases)), labels, fontsize=7)
     axis.tick_params(axis="x", labelsize=7)

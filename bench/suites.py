@@ -134,6 +134,10 @@ def overhead() -> Iterator[Case]:
     yield Case("second derivative of sin, compiled", "small_grad2", size, compiled)
 
 
+def importing() -> Iterator[Case]:
+    yield Case("import", "import", {}, (EVOLUTE, NUMPY, TORCH, JAX, MINDSPORE))
+
+
 def threads() -> Iterator[Case]:
     """Work that computes more than it moves, on one thread and on two."""
 
@@ -197,6 +201,7 @@ SUITES = {
         Suite("chain", "Gradient of exp(−x²) sin(3x)/(1+x²) + log(1+x) √x, 10⁶ float32 elements", chain),
         Suite("gemm", "Matrix products", gemm),
         Suite("overhead", "Calls from Python on 4 elements", overhead),
+        Suite("import", "Import of the library in a new process", importing),
         Suite("threads", "One thread and two", threads),
         Suite("burgers", "Burgers PINN step, MLP 2-64-64-64-64-1, 10⁴ points", burgers),
         Suite("forces", "Force-matching step, MLP 24-64-64-1, batch 4096", forces),

@@ -6,16 +6,12 @@ What long double does badly is left to mpmath.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import mpmath
 import numpy as np
 import scipy.special
 from mpmath import mpf
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 Array = np.ndarray
 Function = Callable[..., Array]

@@ -10,7 +10,7 @@ import numpy as np
 import evolute as ev
 from evolute import Tensor, ops
 from workloads import problems
-from workloads.work import Work, expression
+from workloads.work import Work, expression, importing
 
 PACKAGES = ("evolute", "numpy")
 
@@ -229,4 +229,5 @@ WORKLOADS = {
     "forces": forces,
     "hessian": hessian,
     "hvp": hvp,
+    "import": lambda variant: importing("evolute"),
 }

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from workloads import problems
-from workloads.work import Work, expression
+from workloads.work import Work, expression, importing
 
 PACKAGES = ("jax", "jaxlib", "numpy")
 
@@ -254,4 +254,5 @@ WORKLOADS = {
     "forces": forces,
     "hessian": hessian,
     "hvp": hvp,
+    "import": lambda variant: importing("jax"),
 }

@@ -12,7 +12,7 @@ import mindspore as ms
 from mindspore import Tensor, ops
 
 from workloads import problems
-from workloads.work import Work, leaves
+from workloads.work import Work, importing, leaves
 
 PACKAGES = ("mindspore", "numpy")
 
@@ -184,4 +184,5 @@ WORKLOADS = {
     "burgers": burgers_work,
     "burgers_compile": burgers_compile,
     "forces": forces,
+    "import": lambda variant: importing("mindspore"),
 }

@@ -8,7 +8,7 @@ import harness
 import torch
 
 from workloads import problems
-from workloads.work import Work, expression
+from workloads.work import Work, expression, importing
 
 PACKAGES = ("torch", "numpy")
 
@@ -235,4 +235,5 @@ WORKLOADS = {
     "forces": forces,
     "hessian": hessian,
     "hvp": hvp,
+    "import": lambda variant: importing("torch"),
 }

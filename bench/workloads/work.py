@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -39,6 +42,23 @@ def as_work(work: Work | Callable[[], Any]) -> Work:
 def expression(code: str, **names: Any) -> Work:
     """Time an expression without the call of a function around it."""
     return Work(lambda: eval(code, dict(names)), harness.statement(code, names))
+
+
+def importing(package: str) -> Work:
+    """Import a package in a new process of this interpreter."""
+    code = f"import time; start = time.perf_counter(); import {package}; print(time.perf_counter() - start)"
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+
+    def run() -> float:
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        return float(done.stdout.split()[-1])
+
+    def nothing_to_compare() -> tuple[()]:
+        run()
+        return ()
+
+    return Work(nothing_to_compare, lambda repetitions: sum(run() for _ in range(repetitions)))
 
 
 def leaves(tree: Any) -> Iterator[Any]:
