@@ -1,5 +1,8 @@
 #include "graph/recorder.h"
 
+#include <bit>
+#include <cmath>
+
 namespace evolute {
 
 namespace {
@@ -12,6 +15,16 @@ struct Symbol final : Value {
 };
 
 }  // namespace
+
+bool is_uniform(const Tensor& t, double& value) {
+  if (t.value()->level()) return false;
+  const Array& a = t.array();
+  for (int i = 0; i < a.ndim(); ++i)
+    if (a.shape()[i] != 1 && a.strides()[i] != 0) return false;
+  if (a.size() == 0) return false;
+  value = to_tensor(view(a, {}, {})).item();
+  return is_floating(a.dtype()) || std::abs(value) < 0x1p53;
+}
 
 Tensor Recorder::define(const Aval& aval) {
   graph_.values.push_back(aval);
@@ -37,6 +50,18 @@ ValueId Recorder::id_of(const Tensor& tensor) {
                          ") of a transform outside the recorded function reached its graph; pass it "
                          "as an argument instead of capturing it"));
   auto [at, fresh] = constants_.try_emplace(t.value(), static_cast<ValueId>(graph_.values.size()));
+  if (fresh && share_) {
+    if (double c; is_uniform(t, c)) {
+      std::vector<std::int64_t> key(t.shape().begin(), t.shape().end());
+      key.push_back(static_cast<std::int64_t>(t.dtype()));
+      key.push_back(std::bit_cast<std::int64_t>(c));
+      auto [same, first] = uniform_.try_emplace(std::move(key), at->second);
+      if (!first) {
+        constants_.erase(at);  // nothing keeps this tensor alive, so its address may come to mean another
+        return same->second;
+      }
+    }
+  }
   if (fresh) {
     t.value()->mark_constant();
     graph_.values.push_back(t.aval());

@@ -1,12 +1,16 @@
 // Recording: the level below all transforms that writes primitives down instead of running them.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <unordered_map>
 
 #include "graph/graph.h"
 
 namespace evolute {
+
+// The single value of a constant whose elements are all one, as far as a double tells; false for anything else.
+bool is_uniform(const Tensor& t, double& value);
 
 class Recorder final : public RecorderBase {
  public:
@@ -35,6 +39,7 @@ class Recorder final : public RecorderBase {
   const bool share_;
   Graph graph_;
   std::unordered_map<const Value*, ValueId> constants_;
+  std::map<std::vector<std::int64_t>, ValueId> uniform_;  // constants of equal elements, while sharing
   // While sharing: every value, the node that computes it, and nodes by hash.
   std::vector<Tensor> symbols_;
   std::vector<std::int32_t> producers_;

@@ -2,7 +2,7 @@
 
 namespace evolute {
 
-std::shared_ptr<Graph> rewrite(const Graph& graph, RewriteRule rule) {
+std::shared_ptr<Graph> rewrite(const Graph& graph, const RewriteRule& rule) {
   Recording recording(true);
   Recorder& recorder = recording.recorder();
   const Rewriter rewriter(recorder);
@@ -41,16 +41,6 @@ std::shared_ptr<Graph> rewrite(const Graph& graph, RewriteRule rule) {
   return fresh;
 }
 
-bool is_uniform(const Tensor& t, double& value) {
-  if (t.value()->level()) return false;
-  const Array& a = t.array();
-  for (int i = 0; i < a.ndim(); ++i)
-    if (a.shape()[i] != 1 && a.strides()[i] != 0) return false;
-  if (a.size() == 0) return false;
-  value = to_tensor(view(a, {}, {})).item();
-  return true;
-}
-
 const Op& primitive(std::string_view name) {
   for (const Op* op : op_table())
     if (op->name == name) return *op;
@@ -59,12 +49,17 @@ const Op& primitive(std::string_view name) {
 
 std::shared_ptr<Graph> optimize(std::shared_ptr<Graph> graph) {
   constexpr int kRounds = 4;  // each round's gains come from the one before; few programs need more than two
-  for (int round = 0; round < kRounds; ++round) {
-    const std::size_t before = graph->nodes.size();
-    graph = simplify(*fold_constants(*graph));
-    if (graph->nodes.size() == before) break;
-  }
-  return graph;
+  const auto tidy = [&] {
+    for (int round = 0; round < kRounds; ++round) {
+      const std::size_t before = graph->nodes.size();
+      graph = simplify(*fold_constants(*graph));
+      if (graph->nodes.size() == before) break;
+    }
+  };
+  tidy();
+  graph = collapse(*graph);
+  tidy();
+  return share_factors(*graph);
 }
 
 }  // namespace evolute

@@ -4,6 +4,8 @@
 // results, written in terms of the public operations on the new graph's values; what nobody then needs is pruned.
 #pragma once
 
+#include <functional>
+
 #include "graph/recorder.h"
 
 namespace evolute {
@@ -26,13 +28,11 @@ class Rewriter {
 };
 
 // Sets `out` and returns true, or returns false to have the node replayed as it is.
-using RewriteRule = bool (*)(const Rewriter& r, const Graph::Node& node, std::span<const Tensor> in,
-                             std::span<Tensor> out);
+using RewriteRule =
+    std::function<bool(const Rewriter& r, const Graph::Node& node, std::span<const Tensor> in, std::span<Tensor> out)>;
 
-std::shared_ptr<Graph> rewrite(const Graph& graph, RewriteRule rule);
+std::shared_ptr<Graph> rewrite(const Graph& graph, const RewriteRule& rule);
 
-// The single value of a constant whose elements are all one; false for anything else.
-bool is_uniform(const Tensor& t, double& value);
 inline bool is_uniform_of(const Tensor& t, double wanted) {
   double v;
   return is_uniform(t, v) && v == wanted;
@@ -42,9 +42,10 @@ inline bool is_uniform_of(const Tensor& t, double wanted) {
 const Op& primitive(std::string_view name);
 
 // The passes, each in the file of its name under passes/.
-std::shared_ptr<Graph> share_common(const Graph& graph);
 std::shared_ptr<Graph> fold_constants(const Graph& graph);
 std::shared_ptr<Graph> simplify(const Graph& graph);
+std::shared_ptr<Graph> collapse(const Graph& graph);
+std::shared_ptr<Graph> share_factors(const Graph& graph);
 
 // All of them in order, until nothing changes.
 std::shared_ptr<Graph> optimize(std::shared_ptr<Graph> graph);

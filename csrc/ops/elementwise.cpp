@@ -90,6 +90,16 @@ Tensor times_d3(const Tensor& g, const Tensor& r) {
 }
 
 template <class F>
+Tensor composed_d1(const Tensor& g, const Tensor& r) {
+  return scaled(g, F::template d1<Expr>(Expr(r)));
+}
+template <class F>
+Tensor composed_d2(const Tensor& g, const Tensor& r) {
+  return scaled(g, F::template d2<Expr>(Expr(r)));
+}
+std::array<UnaryDerivative, kNumElementwiseKernels> derivatives{};
+
+template <class F>
 const Tensor& residual(std::span<const Tensor> in, std::span<const Tensor> out) {
   return F::residual == Residual::x ? in[0] : out[0];
 }
@@ -177,25 +187,32 @@ void define_unary(const char* name, int kernel, OpDoc doc) {
   op.jvp = jvp_unary<F>;
   op.saves_in = d1_varies<F> && F::residual == Residual::x;
   op.saves_out = d1_varies<F> && F::residual == Residual::y;
+  op.linear_in = !d1_varies<F>;
   UnaryOps<F>::op = &define_op(op);
   if constexpr (d1_varies<F>) {
     constexpr bool paired = !d2_is_zero<F>;
     Op d1 = elementwise_op(op.name + ".d1", kernel + 1, kDerivativeDoc);
     d1.vjp = vjp_scaled<F, times_d1<F>, times_d2<F>, paired>;
     d1.jvp = jvp_scaled<times_d1<F>, times_d2<F>>;
+    d1.linear_in = 1;
     UnaryOps<F>::d1 = &define_op(d1);
     if constexpr (paired) {
       Op pair = elementwise_op(op.name + ".d1.vjp", kernel + 3, kDerivativeDoc);
       pair.infer = infer_same<2>;
       pair.vjp = vjp_d1_vjp<F>;
       pair.jvp = jvp_d1_vjp<F>;
+      pair.linear_in = 1;
       UnaryOps<F>::d1_vjp = &define_op(pair);
     }
   }
+  using Form = UnaryDerivative::Form;
+  for (Form form : {Form::D1, Form::D2, Form::Pair})
+    derivatives[kernel + 1 + static_cast<int>(form)] = {form, composed_d1<F>, composed_d2<F>};
   if constexpr (d2_varies<F>) {
     Op d2 = elementwise_op(op.name + ".d2", kernel + 2, kDerivativeDoc);
     d2.vjp = vjp_scaled<F, times_d2<F>, times_d3<F>, false>;
     d2.jvp = jvp_scaled<times_d2<F>, times_d3<F>>;
+    d2.linear_in = 1;
     UnaryOps<F>::d2 = &define_op(d2);
   }
 }
@@ -404,6 +421,7 @@ void define_partial(const std::string& name, int kernel) {
     Op op = elementwise_op(name, kernel + P::kernel_offset, kDerivativeDoc);
     op.vjp = vjp_partial<P>;
     op.jvp = jvp_partial<P>;
+    op.linear_in = 1;
     P::op = &define_op(op);
   }
 }
@@ -414,6 +432,8 @@ void define_binary(const char* name, int kernel, OpDoc doc) {
   op.vjp = vjp_binary<F>;
   op.jvp = jvp_binary<F>;
   if constexpr (!partial_varies<PartialX<F>> && !partial_varies<PartialY<F>>) op.saves_in = 0;
+  if (kernel == kMul) op.linear_in = 3;
+  if (kernel == kDiv) op.linear_in = 1;
   BinaryOps<F>::op = &define_op(op);
   define_partial<PartialX<F>>(op.name + ".dx", kernel);
   define_partial<PartialY<F>>(op.name + ".dy", kernel);
@@ -425,6 +445,7 @@ void define_binary(const char* name, int kernel, OpDoc doc) {
   vjp.infer = infer_same<2>;
   vjp.vjp = vjp_vjp<F>;
   vjp.jvp = jvp_vjp<F>;
+  vjp.linear_in = 1;
   BinaryOps<F>::vjp = &define_op(vjp);
   Op vjp2 = elementwise_op(op.name + ".vjp2", kernel + 7, kDerivativeDoc);
   vjp2.infer = infer_same<3>;
@@ -513,6 +534,10 @@ Tensor converted(const Tensor& x, DType t) { return x.dtype() == t ? x : cast(x,
 Tensor weak(double c, const Tensor& like) { return scalar(c, promote_weak(like.dtype(), DType::Float64)); }
 
 }  // namespace
+
+const UnaryDerivative* unary_derivative(int kernel) {
+  return kernel >= 0 && derivatives[kernel].times_d1 ? &derivatives[kernel] : nullptr;
+}
 
 std::span<const ElementwiseFunction> elementwise_functions() { return table; }
 

@@ -24,4 +24,14 @@ Tensor call_elementwise(const ElementwiseFunction& f, const Tensor& x, const Ten
 // x to the power of the constant p: exact powers become square, sqrt and the like.
 Tensor pow_constant(const Tensor& x, double p, DType scalar_kind);
 
+// A derivative kernel of a unary function, taken apart: products with f'(r) and f''(r) as compositions of primitives,
+// for those who share the factors. `g` is never a symbolic zero; the result is undefined where the factor is 0.
+struct UnaryDerivative {
+  enum class Form : std::uint8_t { D1, D2, Pair } form;  // g f', g f'', (h f', h g f'')
+  Tensor (*times_d1)(const Tensor& g, const Tensor& r);
+  Tensor (*times_d2)(const Tensor& g, const Tensor& r);
+};
+// Null for any other kernel.
+const UnaryDerivative* unary_derivative(int kernel);
+
 }  // namespace evolute

@@ -144,6 +144,7 @@ const Op& gather_op = define_op({.name = "gather",
                                  .vjp = vjp_gather,
                                  .jvp = jvp_linear_in_first,
                                  .saves_in = ~1u,
+                                 .linear_in = 1,
                                  .doc = {.group = "indexing",
                                          .summary = "elements at given indices along some axes",
                                          .formula = "out[b, j] = x[index[b], j]"}});

@@ -95,6 +95,7 @@ const Op& matmul_op = define_op({.name = "matmul",
                                  .kernel = run_matmul,
                                  .vjp = vjp_matmul,
                                  .jvp = jvp_matmul,
+                                 .linear_in = 3,
                                  .doc = {"products", "matrix product over the last two axes", "out = op(a) op(b)"}});
 
 // The dtype two operands of a product are brought to; booleans count as in sums.

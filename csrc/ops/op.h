@@ -63,6 +63,7 @@ struct Op {
   VjpRule vjp = nullptr;  // null: not differentiable (integer or boolean result, or zero derivative)
   JvpRule jvp = nullptr;
   std::uint32_t saves_in = ~0u;  // bit i: the reverse rule reads input i (bit 31 stands for all further inputs)
+  std::uint32_t linear_in = 0;   // bit i: all outputs are linear in input i, whatever the others are
   bool saves_out = false;        // the reverse rule reads the outputs
   int kernel_id = -1;            // elementwise ops: which kernel
   OpDoc doc{};

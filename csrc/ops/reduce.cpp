@@ -58,6 +58,7 @@ const Op& sum_op = define_op({.name = "sum",
                               .vjp = vjp_sum,
                               .jvp = jvp_linear,
                               .saves_in = 0,
+                              .linear_in = 1,
                               .doc = {"reduction", "sum of the elements along axes", "out = Σ x"}});
 
 // ---- prod
@@ -240,6 +241,7 @@ const Op& cumsum_op =
                .vjp = vjp_cumsum,
                .jvp = jvp_linear,
                .saves_in = 0,
+               .linear_in = 1,
                .doc = {"reduction", "running sum along an axis, from its end if `reverse`", "out[i] = Σ x[j], j ≤ i"}});
 
 // ---- what the functions share

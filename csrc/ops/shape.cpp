@@ -96,6 +96,7 @@ const Op& reshape_op = define_op({.name = "reshape",
                                   .vjp = vjp_reshape,
                                   .jvp = jvp_linear,
                                   .saves_in = 0,
+                                  .linear_in = 1,
                                   .doc = {.group = "shape",
                                           .summary = "the same elements, in row-major order, in another shape",
                                           .formula = "out.flat[i] = x.flat[i]"}});
@@ -128,6 +129,7 @@ const Op& transpose_op = define_op(
      .vjp = vjp_transpose,
      .jvp = jvp_linear,
      .saves_in = 0,
+     .linear_in = 1,
      .doc = {.group = "shape", .summary = "axes in another order", .formula = "out.shape[i] = x.shape[perm[i]]"}});
 
 // ---- broadcast_to
@@ -155,6 +157,7 @@ const Op& broadcast_to_op = define_op({.name = "broadcast_to",
                                        .vjp = vjp_broadcast_to,
                                        .jvp = jvp_linear,
                                        .saves_in = 0,
+                                       .linear_in = 1,
                                        .doc = {.group = "shape",
                                                .summary = "repeats along axes of length 1 and new leading axes",
                                                .formula = "out[…, i, j] = x[i mod n, j mod m]"}});

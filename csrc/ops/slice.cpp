@@ -79,6 +79,7 @@ const Op& slice_op = define_op({.name = "slice",
                                 .vjp = vjp_slice,
                                 .jvp = jvp_linear,
                                 .saves_in = 0,
+                                .linear_in = 1,
                                 .doc = {.group = "indexing",
                                         .summary = "evenly spaced elements of each axis",
                                         .formula = "out[i, j, …] = x[start₀ + i·step₀, start₁ + j·step₁, …]"}});
@@ -90,6 +91,7 @@ const Op& unslice_op =
                .vjp = vjp_unslice,
                .jvp = jvp_linear,
                .saves_in = 0,
+               .linear_in = 1,
                .doc = {.group = "indexing",
                        .summary = "zeros with x at evenly spaced positions; the transpose of slice",
                        .formula = "out[start₀ + i·step₀, start₁ + j·step₁, …] = x[i, j, …], else 0"}});
