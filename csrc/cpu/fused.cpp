@@ -1,6 +1,7 @@
 // Fused loops: micro-ops are the inner loops of the elementwise kernels, run on blocks that fit the first-level cache.
 #include "core/fused.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "core/thread_pool.h"
@@ -12,89 +13,172 @@ namespace evolute::cpu {
 
 namespace {
 
-constexpr std::int64_t kBlock = 512;  // elements; a block of doubles is 4 KiB
 using FusedLoop = BasicStridedLoop<FusedProgram::kMaxExternal>;
 
-// What is the same for all blocks.
+constexpr std::int64_t kMinBlock = 128, kMaxBlock = 2048;  // elements
+
+// How one operand lies along a flat iteration space.
+enum class Layout : std::uint8_t {
+  Dense,
+  Single,    // one element
+  Periodic,  // repeats itself every `period` elements: a row beside a matrix
+  Stretched  // each element stands `period` times: a column beside a matrix
+};
+
+// What is the same for all threads.
 struct Prepared {
   const FusedProgram& program;
+  std::int64_t block;                  // elements of each operand that are worked on at a time
   std::vector<ElementwiseLoop> loops;  // one per micro-op
+  std::vector<std::size_t> offset;     // of each slot's block in the scratch memory
   std::size_t scratch_bytes = 0;
 
   explicit Prepared(const FusedProgram& p) : program(p) {
+    constexpr std::int64_t kBytes = 36 * 1024;  // of the first-level cache
+    std::int64_t per_element = 0;
+    for (DType t : p.slot_dtype) per_element += static_cast<std::int64_t>(size_of(t));
+    block = std::clamp(kBytes / per_element / 64 * 64, kMinBlock, kMaxBlock);
     const SimdKernels& kernels = simd();
     loops.reserve(p.ops.size());
     for (const auto& op : p.ops)
       loops.push_back(op.kernel == FusedProgram::kSelect ? select_loop(op.dtype)
                                                          : kernels.elementwise(op.kernel, op.dtype));
-    scratch_bytes = p.slot_dtype.size() * kBlock * sizeof(double);
+    offset.reserve(p.slot_dtype.size());
+    for (std::size_t s = 0; s < p.slot_dtype.size(); ++s) {
+      offset.push_back(scratch_bytes);
+      // Room for a period more than a block. One line between blocks keeps them out of each other's sets.
+      const std::int64_t room = static_cast<int>(s) < p.n_inputs ? 2 * block : block;
+      scratch_bytes += static_cast<std::size_t>(room) * size_of(p.slot_dtype[s]) + 64;
+    }
   }
 };
 
-// Runs the program over one row of the iteration space. `p` and `step` are those of StridedLoop: outputs, then inputs.
-class RowRunner {
+// Runs the program block by block, on one thread.
+class Runner {
  public:
-  explicit RowRunner(const Prepared& prepared)
+  explicit Runner(const Prepared& prepared)
       : prepared_(prepared),
+        program_(prepared.program),
         scratch_(allocate_host(prepared.scratch_bytes)),
-        repeated_(prepared.program.slot_dtype.size()) {}
+        repeated_(program_.slot_dtype.size()),
+        slots_(program_.slot_dtype.size()),
+        strides_(program_.slot_dtype.size()) {
+    for (std::size_t s = 0; s < slots_.size(); ++s) slots_[s] = scratch(s), strides_[s] = item(s);
+  }
 
+  // One row of a strided loop: `p` and `step` as there, outputs before inputs.
   void operator()(char* const* p, const std::int64_t* step, std::int64_t n) {
-    const FusedProgram& program = prepared_.program;
-    const int n_in = program.n_inputs, n_out = program.n_outputs;
-    const int n_slots = static_cast<int>(program.slot_dtype.size());
-    char** at = slots_.data();
-    std::int64_t* stride = strides_.data();
-    if (static_cast<int>(slots_.size()) != n_slots) {
-      slots_.resize(static_cast<std::size_t>(n_slots));
-      strides_.resize(static_cast<std::size_t>(n_slots));
-      at = slots_.data(), stride = strides_.data();
-      for (int s = n_in + n_out; s < n_slots; ++s) at[s] = block(s), stride[s] = item(s);
-    }
-    for (std::int64_t k = 0; k < n; k += kBlock) {
-      const std::int64_t count = std::min(kBlock, n - k);
-      for (int s = 0; s < n_in; ++s) {
+    const auto n_in = static_cast<std::size_t>(program_.n_inputs), n_out = static_cast<std::size_t>(program_.n_outputs);
+    for (std::int64_t k = 0; k < n; k += prepared_.block) {
+      const std::int64_t count = std::min(prepared_.block, n - k);
+      for (std::size_t s = 0; s < n_in; ++s) {
         char* source = p[n_out + s] + k * step[n_out + s];
-        stride[s] = step[n_out + s];
-        at[s] = source;
-        if (stride[s] == 0 && count > 1) at[s] = repeat(s, source), stride[s] = item(s);
+        strides_[s] = step[n_out + s];
+        slots_[s] = source;
+        if (strides_[s] == 0 && count > 1) slots_[s] = repeat(s, source, 1), strides_[s] = item(s);
       }
-      for (int s = 0; s < n_out; ++s) at[n_in + s] = p[s] + k * step[s], stride[n_in + s] = step[s];
-      for (std::size_t i = 0; i < program.ops.size(); ++i) run(program.ops[i], prepared_.loops[i], count);
+      for (std::size_t s = 0; s < n_out; ++s) slots_[n_in + s] = p[s] + k * step[s], strides_[n_in + s] = step[s];
+      run(count);
+    }
+  }
+
+  // Elements [begin, end) of a flat iteration space; `data`: outputs before inputs.
+  void flat(std::span<char* const> data, std::span<const Layout> layout, std::span<const std::int64_t> period,
+            std::int64_t begin, std::int64_t end) {
+    const auto n_in = static_cast<std::size_t>(program_.n_inputs), n_out = static_cast<std::size_t>(program_.n_outputs);
+    for (std::int64_t k = begin; k < end; k += prepared_.block) {
+      const std::int64_t count = std::min(prepared_.block, end - k);
+      for (std::size_t s = 0; s < n_in; ++s) {
+        char* source = data[n_out + s];
+        switch (layout[n_out + s]) {
+          case Layout::Dense: slots_[s] = source + k * item(s); break;
+          case Layout::Single: slots_[s] = repeat(s, source, 1); break;
+          case Layout::Periodic:
+            slots_[s] = repeat(s, source, period[n_out + s]) + k % period[n_out + s] * item(s);
+            break;
+          case Layout::Stretched: slots_[s] = stretch(s, source, period[n_out + s], k, count); break;
+        }
+      }
+      for (std::size_t s = 0; s < n_out; ++s) slots_[n_in + s] = data[s] + k * item(n_in + s);
+      run(count);
     }
   }
 
  private:
-  void run(const FusedProgram::MicroOp& op, ElementwiseLoop loop, std::int64_t count) {
-    char* data[8];
-    std::int64_t step[8];
-    for (int i = 0; i < op.n_in + op.n_out; ++i) data[i] = slots_[op.slots[i]], step[i] = strides_[op.slots[i]];
-    loop(data, step, count);
+  void run(std::int64_t count) {
+    for (std::size_t i = 0; i < program_.ops.size(); ++i) {
+      const FusedProgram::MicroOp& op = program_.ops[i];
+      char* data[8];
+      std::int64_t step[8];
+      for (int k = 0; k < op.n_in + op.n_out; ++k) {
+        const auto s = static_cast<std::size_t>(op.slots[static_cast<std::size_t>(k)]);
+        data[k] = slots_[s], step[k] = strides_[s];
+      }
+      prepared_.loops[i](data, step, count);
+    }
   }
-  std::int64_t item(int slot) const { return static_cast<std::int64_t>(size_of(prepared_.program.slot_dtype[slot])); }
-  char* block(int slot) const {
-    return reinterpret_cast<char*>(scratch_->data()) + static_cast<std::size_t>(slot) * kBlock * sizeof(double);
+  std::int64_t item(std::size_t slot) const { return static_cast<std::int64_t>(size_of(program_.slot_dtype[slot])); }
+  char* scratch(std::size_t slot) const { return reinterpret_cast<char*>(scratch_->data()) + prepared_.offset[slot]; }
+
+  // A block and one period more, full of a repeated row of `period` elements. Kept while the row stays the same.
+  char* repeat(std::size_t slot, const char* source, std::int64_t period) {
+    char* to = scratch(slot);
+    if (repeated_[slot] == source) return to;
+    repeated_[slot] = source;
+    const std::int64_t row = period * item(slot), end = (prepared_.block + period) * item(slot);
+    std::memcpy(to, source, static_cast<std::size_t>(row));
+    for (std::int64_t have = row; have < end; have *= 2)  // copies what is there already
+      std::memcpy(to + have, to, static_cast<std::size_t>(std::min(have, end - have)));
+    return to;
   }
 
-  // A block full of one element: the inner loops are fastest on rows. Kept while the element stays the same.
-  char* repeat(int slot, const char* source) {
-    if (repeated_[slot] == source) return block(slot);
-    repeated_[slot] = source;
-    dispatch(prepared_.program.slot_dtype[slot], [&](auto tag) {
+  // Elements [k, k + count) of a space in which each element of the operand stands `period` times.
+  char* stretch(std::size_t slot, const char* source, std::int64_t period, std::int64_t k, std::int64_t count) {
+    char* to = scratch(slot);
+    dispatch(program_.slot_dtype[slot], [&](auto tag) {
       using T = typename decltype(tag)::type;
-      T value;
-      std::memcpy(&value, source, sizeof value);
-      std::fill_n(reinterpret_cast<T*>(block(slot)), kBlock, value);
+      const T* from = reinterpret_cast<const T*>(source) + k / period;
+      T* at = reinterpret_cast<T*>(to);
+      for (std::int64_t left = count, run = period - k % period; left > 0; left -= run, run = period, ++from) {
+        run = std::min(run, left);
+        at = std::fill_n(at, run, *from);
+      }
     });
-    return block(slot);
+    return to;
   }
 
   const Prepared& prepared_;
+  const FusedProgram& program_;
   Ref<Buffer> scratch_;
-  std::vector<const char*> repeated_;  // what each slot's block is full of
+  std::vector<const char*> repeated_;  // what each slot's block repeats
   std::vector<char*> slots_;
   std::vector<std::int64_t> strides_;
 };
+
+// The layout of an operand along the row-major elements of `shape`; false if it has none of them.
+bool flat_layout(const Shape& shape, const Array& a, std::int64_t longest, Layout& layout, std::int64_t& period) {
+  if (!a.contiguous()) return false;
+  const int lead = shape.size() - a.ndim();
+  int first = 0, last = a.ndim();  // what is left without axes of length 1 at both ends
+  while (first < last && a.shape()[first] == 1) ++first;
+  while (last > first && a.shape()[last - 1] == 1) --last;
+  std::int64_t inner = 1;
+  for (int i = lead + last; i < shape.size(); ++i) inner *= shape[i];
+  for (int i = first; i < last; ++i)
+    if (a.shape()[i] != shape[lead + i]) return false;
+  period = inner == 1 ? a.size() : inner;
+  if (a.size() == shape.product())
+    layout = Layout::Dense;
+  else if (a.size() == 1)
+    layout = Layout::Single;
+  else if (inner == 1)
+    layout = Layout::Periodic;
+  else
+    layout = Layout::Stretched;
+  return layout != Layout::Periodic || period <= longest
+             ? layout != Layout::Stretched || a.size() * inner == shape.product()
+             : false;
+}
 
 // Runs `loop` on several threads where that pays, each with a runner of its own. `ns`: time per element.
 template <class Make>
@@ -112,17 +196,35 @@ void run_split(const FusedLoop& loop, double ns, Make make) {
         for (int k = 0; k < loop.operands(); ++k) step[k] = loop.stride(0, k), p[k] = loop.data(k) + begin * step[k];
         make()(p.data(), step.data(), end - begin);
       },
-      kBlock);
+      kMinBlock);
 }
 
 }  // namespace
 
 void CpuBackend::fused(const FusedProgram& program, std::span<const Array* const> in, std::span<Array* const> out) {
   const Prepared prepared(program);
+  const std::size_t n = in.size() + out.size();
   std::array<const Array*, FusedProgram::kMaxExternal> operands;
   std::copy(in.begin(), in.end(), std::copy(out.begin(), out.end(), operands.begin()));
-  const FusedLoop loop(program.shape, std::span<const Array* const>(operands.data(), in.size() + out.size()));
-  run_split(loop, 0.1 * static_cast<double>(program.ops.size()), [&] { return RowRunner(prepared); });
+  const double ns = 0.1 * static_cast<double>(program.ops.size());
+
+  std::array<char*, FusedProgram::kMaxExternal> data;
+  std::array<Layout, FusedProgram::kMaxExternal> layout;
+  std::array<std::int64_t, FusedProgram::kMaxExternal> period;
+  bool flat = true;
+  for (std::size_t k = 0; k < n && flat; ++k) {
+    data[k] = reinterpret_cast<char*>(operands[k]->bytes());
+    flat = flat_layout(program.shape, *operands[k], prepared.block, layout[k], period[k]);
+  }
+  if (flat)
+    return parallel_ranges(
+        program.shape.product(), ns,
+        [&](std::int64_t begin, std::int64_t end) {
+          Runner(prepared).flat({data.data(), n}, {layout.data(), n}, {period.data(), n}, begin, end);
+        },
+        kMinBlock);
+  const FusedLoop loop(program.shape, std::span<const Array* const>(operands.data(), n));
+  run_split(loop, ns, [&] { return Runner(prepared); });
 }
 
 }  // namespace evolute::cpu

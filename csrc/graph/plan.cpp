@@ -131,6 +131,8 @@ void Plan::place() {
   for (ValueId id : graph_->outputs) escape(id);
   for (const auto& v : graph_->variables)
     if (v.out >= 0) escape(v.out);
+  for (std::size_t i = 0; i < placement_.size(); ++i)
+    if (placement_[i].kind == Placement::Kind::Output) own_outputs_.push_back(static_cast<ValueId>(i));
 
   std::vector<Block> blocks;
   for (std::size_t i = 0; i < placement_.size(); ++i)
@@ -163,18 +165,19 @@ std::unique_ptr<Plan::Frame> Plan::take_frame() const {
   return frame;
 }
 
-std::vector<Tensor> Plan::run(std::span<const Tensor> inputs, std::span<const Tensor> variables) const {
-  std::unique_ptr<Frame> frame = take_frame();
-  auto& array = frame->array;
-  for (std::size_t i = 0; i < graph_->inputs.size(); ++i)
-    array[index(graph_->inputs[i])] = static_cast<Array*>(inputs[i].value());
-  for (std::size_t i = 0; i < graph_->variables.size(); ++i)
-    array[index(graph_->variables[i].in)] = static_cast<Array*>(variables[i].value());
-  auto hold = [&](ValueId id, Ref<Array> a) {
-    array[index(id)] = a.get();
-    frame->current.push_back(std::move(a));
-  };
+void Plan::give_back(std::unique_ptr<Frame> frame) const {
+  frame->current.clear();
+  std::lock_guard lock(mutex_);
+  frames_.push_back(std::move(frame));
+}
 
+// Outputs whose arrays are null get arrays of their own.
+void Plan::run_steps(Frame& frame) const {
+  auto& array = frame.array;
+  const auto hold = [&](ValueId id, Ref<Array> a) {
+    array[index(id)] = a.get();
+    frame.current.push_back(std::move(a));
+  };
   SmallVector<const Array*, 8> in;
   SmallVector<Array*, 8> out;
   for (const Step& step : steps_) {
@@ -187,7 +190,7 @@ std::vector<Tensor> Plan::run(std::span<const Tensor> inputs, std::span<const Te
     }
     out.clear();
     for (ValueId id : step.out) {
-      if (placement_[index(id)].kind == Placement::Kind::Output) hold(id, empty(graph_->values[index(id)]));
+      if (!array[index(id)]) hold(id, empty(graph_->values[index(id)]));
       out.push_back(array[index(id)]);
     }
     if (step.kind == Step::Kind::Fused)
@@ -195,16 +198,33 @@ std::vector<Tensor> Plan::run(std::span<const Tensor> inputs, std::span<const Te
     else
       step.node->op->kernel(*step.node->op, step.node->attrs.get(), in, out);
   }
+}
 
+std::vector<Tensor> Plan::run(std::span<const Tensor> inputs, std::span<const Tensor> variables) const {
+  std::unique_ptr<Frame> frame = take_frame();
+  auto& array = frame->array;
+  for (std::size_t i = 0; i < graph_->inputs.size(); ++i)
+    array[index(graph_->inputs[i])] = static_cast<Array*>(inputs[i].value());
+  for (std::size_t i = 0; i < graph_->variables.size(); ++i)
+    array[index(graph_->variables[i].in)] = static_cast<Array*>(variables[i].value());
+  for (ValueId id : own_outputs_) array[index(id)] = nullptr;
+  run_steps(*frame);
   std::vector<Tensor> results;
-  auto give = [&](ValueId id) { results.push_back(to_tensor(Ref<Array>(array[index(id)]))); };
+  const auto give = [&](ValueId id) { results.push_back(to_tensor(Ref<Array>(array[index(id)]))); };
   for (ValueId id : graph_->outputs) give(id);
   for (const auto& v : graph_->variables)
     if (v.out >= 0) give(v.out);
-  frame->current.clear();
-  std::lock_guard lock(mutex_);
-  frames_.push_back(std::move(frame));
+  give_back(std::move(frame));
   return results;
+}
+
+void Plan::run_into(std::span<const Array* const> inputs, std::span<Array* const> outputs) const {
+  std::unique_ptr<Frame> frame = take_frame();
+  auto& array = frame->array;
+  for (std::size_t i = 0; i < inputs.size(); ++i) array[index(graph_->inputs[i])] = const_cast<Array*>(inputs[i]);
+  for (std::size_t i = 0; i < outputs.size(); ++i) array[index(graph_->outputs[i])] = outputs[i];
+  run_steps(*frame);
+  give_back(std::move(frame));
 }
 
 }  // namespace evolute

@@ -48,14 +48,20 @@ class Plan {
   // the values to be written back (`write_variables`). Touches nothing else, so several threads may run one plan.
   std::vector<Tensor> run(std::span<const Tensor> inputs, std::span<const Tensor> variables) const;
 
+  // The same for a graph without variables whose outputs are all results of kernels, into arrays that the caller gives.
+  void run_into(std::span<const Array* const> inputs, std::span<Array* const> outputs) const;
+
  private:
   struct Frame;
   void place();
   std::unique_ptr<Frame> take_frame() const;
+  void give_back(std::unique_ptr<Frame> frame) const;
+  void run_steps(Frame& frame) const;
 
   std::shared_ptr<const Graph> graph_;
   std::vector<Step> steps_;
   std::vector<Placement> placement_;  // of each value
+  std::vector<ValueId> own_outputs_;  // values placed as Output
   std::size_t arena_bytes_ = 0;
   mutable std::mutex mutex_;
   mutable std::vector<std::unique_ptr<Frame>> frames_;  // not in use

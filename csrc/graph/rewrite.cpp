@@ -59,7 +59,7 @@ std::shared_ptr<Graph> optimize(std::shared_ptr<Graph> graph) {
   tidy();
   graph = collapse(*graph);
   tidy();
-  return share_factors(*graph);
+  return block_rows(share_factors(*graph));
 }
 
 }  // namespace evolute

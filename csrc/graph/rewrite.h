@@ -46,6 +46,7 @@ std::shared_ptr<Graph> fold_constants(const Graph& graph);
 std::shared_ptr<Graph> simplify(const Graph& graph);
 std::shared_ptr<Graph> collapse(const Graph& graph);
 std::shared_ptr<Graph> share_factors(const Graph& graph);
+std::shared_ptr<Graph> block_rows(std::shared_ptr<Graph> graph);
 
 // All of them in order, until nothing changes.
 std::shared_ptr<Graph> optimize(std::shared_ptr<Graph> graph);

@@ -98,6 +98,8 @@ bool simplify_elementwise(const Rewriter& r, const Graph::Node& node, In in, std
       if (is_uniform_of(in[1], 1)) return give(out, shaped(in[0], result_shape(in)));
       if (const Graph::Node* n = r.made_by(in[0], op_neg)) return give(out, neg(div(r.operand(*n, 0), in[1])));
       break;
+    case kDiv_dx:  // does not depend on x
+      return give(out, shaped(div(in[0], in[2]), broadcast_shapes(result_shape(in), in[2].shape(), "simplify")));
     case kPow:
       if (is_uniform_of(in[1], 1)) return give(out, shaped(in[0], result_shape(in)));
       if (is_uniform_of(in[1], 2)) return give(out, shaped(square(in[0]), result_shape(in)));

@@ -1,0 +1,118 @@
+#include "graph/blocks.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "core/thread_pool.h"
+#include "math/elementwise.h"
+
+namespace evolute {
+
+namespace {
+
+// Rows [begin, begin + count) of an array.
+Ref<Array> rows_of(const Array& a, std::int64_t begin, std::int64_t count) {
+  Shape shape = a.shape();
+  shape[0] = count;
+  return view(a, shape, a.strides(), begin * a.strides()[0]);
+}
+
+// One sum over the blocks of a part, in the shape of a binary tree: its error grows with the logarithm of their number.
+class RowSum {
+ public:
+  explicit RowSum(const Aval& aval) : aval_(aval), term_(empty(aval)) {}
+
+  Array* term() const { return term_.get(); }  // where a block writes what it adds
+
+  void add_term() { add(std::exchange(term_, {})); }
+  void add(RowSum& other) { add(other.total()); }
+  void store(Array& out) {
+    const Ref<Array> sum = total();
+    std::memcpy(out.bytes(), sum->bytes(), static_cast<std::size_t>(out.size()) * size_of(out.dtype()));
+  }
+
+ private:
+  // levels_[i] is the sum of 2^i terms, where there is one.
+  void add(Ref<Array> sum) {
+    std::size_t i = 0;
+    for (; i < levels_.size() && levels_[i]; ++i) sum = plus(std::exchange(levels_[i], {}), std::move(sum));
+    if (i == levels_.size()) levels_.emplace_back();
+    levels_[i] = std::move(sum);
+    if (!term_) term_ = fresh();
+  }
+  Ref<Array> total() {
+    Ref<Array> sum;
+    for (Ref<Array>& level : levels_)
+      if (level) sum = sum ? plus(std::exchange(level, {}), std::move(sum)) : std::exchange(level, {});
+    return sum;
+  }
+  Ref<Array> plus(Ref<Array> a, Ref<Array> b) {
+    Ref<Array> sum = fresh();
+    const Array* in[] = {a.get(), b.get()};
+    Array* out[] = {sum.get()};
+    backend(DeviceType::CPU).elementwise(kAdd, in, out);
+    spare_.push_back(std::move(a));
+    spare_.push_back(std::move(b));
+    return sum;
+  }
+  Ref<Array> fresh() {
+    if (spare_.empty()) return empty(aval_);
+    Ref<Array> a = std::move(spare_.back());
+    spare_.pop_back();
+    return a;
+  }
+
+  Aval aval_;
+  Ref<Array> term_;
+  std::vector<Ref<Array>> levels_, spare_;
+};
+
+// Runs blocks [begin, end), and gives their sums in `sums`.
+void run_blocks(const RowBlocks& b, ArrayRefs in, std::span<Array* const> out, std::int64_t begin, std::int64_t end,
+                std::vector<RowSum>& sums) {
+  for (std::size_t i = 0; i < out.size(); ++i)
+    if (!b.rows_out[i]) sums.emplace_back(out[i]->aval());
+  std::vector<Ref<Array>> views;
+  std::vector<const Array*> block_in(in.begin(), in.end());
+  std::vector<Array*> block_out(out.begin(), out.end());
+  const auto part = [&](const Array& a, std::int64_t first, std::int64_t count) {
+    views.push_back(rows_of(a, first, count));
+    return views.back().get();
+  };
+  for (std::int64_t k = begin; k < end; ++k) {
+    views.clear();
+    const std::int64_t first = k * b.rows, count = std::min(b.rows, b.n - first);
+    for (std::size_t i = 0; i < in.size(); ++i)
+      if (b.rows_in[i]) block_in[i] = part(*in[i], first, count);
+    std::size_t next = 0;
+    for (std::size_t i = 0; i < out.size(); ++i)
+      block_out[i] = b.rows_out[i] ? part(*out[i], first, count) : sums[next++].term();
+    (count == b.rows ? b.plan : b.last)->run_into(block_in, block_out);
+    for (RowSum& s : sums) s.add_term();
+  }
+}
+
+void run(const Op&, const Attrs* attrs, ArrayRefs in, std::span<Array* const> out) {
+  const RowBlocks& b = *attrs_as<RowBlocksAttrs>(attrs).blocks;
+  const std::int64_t blocks = (b.n + b.rows - 1) / b.rows;
+  const std::int64_t parts = std::min<std::int64_t>(worthwhile_parts(b.ns * static_cast<double>(b.n)), blocks);
+  std::vector<std::vector<RowSum>> sums(static_cast<std::size_t>(parts));
+  parallel_for(parts, [&](std::int64_t p) {
+    run_blocks(b, in, out, blocks * p / parts, blocks * (p + 1) / parts, sums[static_cast<std::size_t>(p)]);
+  });
+  std::size_t next = 0;
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    if (b.rows_out[i]) continue;
+    for (std::size_t p = 1; p < sums.size(); ++p) sums[0][next].add(sums[p][next]);
+    sums[0][next++].store(*out[i]);
+  }
+}
+
+const Op op{.name = "row_blocks", .kernel = run, .doc = {.group = "graph", .summary = "", .formula = ""}};
+
+}  // namespace
+
+const Op& row_blocks_op = op;
+
+}  // namespace evolute

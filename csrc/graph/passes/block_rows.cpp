@@ -1,0 +1,299 @@
+// Row blocks: what treats the rows of a batch alike runs block of rows by block of rows (graph/blocks.h).
+//
+// Nodes are sorted into phases. A node that acts by rows joins the first phase in which all it needs is at hand: rows
+// from the phase itself or from earlier ones; whole arrays and sums only from before it. Each phase then becomes one
+// node, unless there is too little in it to gain.
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "evolute/ops.h"
+#include "graph/blocks.h"
+#include "graph/rewrite.h"
+#include "graph/rows.h"
+#include "ops/attrs.h"
+
+namespace evolute {
+
+namespace {
+
+std::size_t index(ValueId id) { return static_cast<std::size_t>(id); }
+double bytes_of(const Aval& a) {
+  return static_cast<double>(a.shape.product()) * static_cast<double>(size_of(a.dtype));
+}
+
+// What the intermediates of a block may take: half of a core's second-level cache.
+double cache_bytes() {
+#ifdef _SC_LEVEL2_CACHE_SIZE
+  static const long size = sysconf(_SC_LEVEL2_CACHE_SIZE);
+  if (size > 0) return static_cast<double>(size) / 2;
+#endif
+  return 512 * 1024;
+}
+
+constexpr std::int64_t kMinRows = 256;
+constexpr double kMinBytes = 1 << 20;  // of intermediates: less than that stays in the cache anyway
+
+// The length of the leading axis of most of what is computed.
+std::int64_t common_rows(const Graph& graph) {
+  std::vector<std::pair<std::int64_t, double>> candidates;
+  for (const Graph::Node& node : graph.nodes) {
+    const Aval& a = graph.values[index(node.out[0])];
+    if (node.op->view || a.shape.size() == 0 || a.shape[0] < kMinRows) continue;
+    auto at = std::find_if(candidates.begin(), candidates.end(), [&](auto& c) { return c.first == a.shape[0]; });
+    if (at == candidates.end()) at = candidates.insert(at, {a.shape[0], 0});
+    at->second += bytes_of(a);
+  }
+  const auto best = std::max_element(candidates.begin(), candidates.end(),
+                                     [](const auto& a, const auto& b) { return a.second < b.second; });
+  return best != candidates.end() && best->second >= kMinBytes ? best->first : 0;
+}
+
+class Blocking {
+ public:
+  Blocking(const Graph& graph, std::int64_t n)
+      : graph_(graph),
+        n_(n),
+        rules_(graph.nodes.size()),
+        phase_(graph.nodes.size(), -1),
+        ready_(graph.values.size()),
+        rows_in_phase_(graph.values.size(), -1),
+        summed_in_phase_(graph.values.size(), -1),
+        maker_(graph.values.size(), -1) {
+    assign_phases();
+    drop_poor_phases();
+    find_results();
+  }
+
+  bool idle() const {
+    return std::all_of(phase_.begin(), phase_.end(), [](int p) { return p < 0; });
+  }
+
+  std::shared_ptr<Graph> build() const {
+    auto result = std::make_shared<Graph>(graph_);
+    result->nodes.clear();
+    const int last = *std::max_element(time_.begin(), time_.end());
+    for (int t = 0; t <= last; ++t) {
+      emit(*result, t, false);
+      if (std::find(phase_.begin(), phase_.end(), t) == phase_.end()) continue;
+      result->nodes.push_back(blocks_of(t));
+      emit(*result, t, true);
+    }
+    prune(*result);
+    return result;
+  }
+
+ private:
+  void assign_phases() {
+    static const Op& add = primitive("add");
+    time_.resize(graph_.nodes.size());
+    for (std::size_t k = 0; k < graph_.nodes.size(); ++k) {
+      const Graph::Node& node = graph_.nodes[k];
+      rules_[k] = row_rule(graph_, node, n_);
+      // Two sums over the same rows are added block by block, so that one is left to be carried along.
+      if (const int t = summed_in_phase_[index(node.in[0])];
+          t >= 0 && node.op == &add && summed_in_phase_[index(node.in[1])] == t) {
+        rules_[k] = {RowRole::Sum, 0};
+        place(k, t);
+        continue;
+      }
+      int t = 0;
+      for (std::size_t i = 0; i < node.in.size(); ++i) {
+        const std::size_t id = index(node.in[i]);
+        const bool within = rules_[k].takes_rows(i) && rows_in_phase_[id] >= 0;
+        t = std::max(t, within ? rows_in_phase_[id] : ready_[id]);
+      }
+      place(k, t);
+    }
+  }
+  void place(std::size_t k, int t) {
+    const RowRole role = rules_[k].role;
+    time_[k] = t;
+    if (role != RowRole::None) phase_[k] = t;
+    for (ValueId id : graph_.nodes[k].out) {
+      maker_[index(id)] = static_cast<int>(k);
+      ready_[index(id)] = role != RowRole::None ? t + 1 : t;
+      if (role == RowRole::Rows) rows_in_phase_[index(id)] = t;
+      if (role == RowRole::Sum) summed_in_phase_[index(id)] = t;
+    }
+  }
+
+  // A phase pays if it has enough intermediates, and more than one fused loop could do.
+  void drop_poor_phases() {
+    const int last = *std::max_element(phase_.begin(), phase_.end());
+    for (int p = 0; p <= last; ++p) {
+      double bytes = 0;
+      bool mixed = false;
+      for (std::size_t k = 0; k < phase_.size(); ++k) {
+        const Graph::Node& node = graph_.nodes[k];
+        if (phase_[k] != p || node.op->view) continue;
+        mixed = mixed || node.op->kernel_id < 0;
+        if (rules_[k].role == RowRole::Rows)
+          for (ValueId id : node.out) bytes += bytes_of(graph_.values[index(id)]);
+      }
+      if (!mixed || bytes < kMinBytes) std::replace(phase_.begin(), phase_.end(), p, -1);
+    }
+  }
+
+  // Whether node k computes its results inside of phase p.
+  bool inside(std::size_t k, int p) const { return phase_[k] == p; }
+  // Views of rows cost nothing: outside they are made again from what they look at.
+  bool repeated(std::size_t k) const { return phase_[k] >= 0 && graph_.nodes[k].op->view; }
+
+  // Values of a phase that are read elsewhere.
+  void find_results() {
+    wanted_.assign(graph_.values.size(), false);
+    for (ValueId id : graph_.outputs) wanted_[index(id)] = true;
+    for (const auto& v : graph_.variables)
+      if (v.out >= 0) wanted_[index(v.out)] = true;
+    for (std::size_t k = graph_.nodes.size(); k-- > 0;) {
+      const Graph::Node& node = graph_.nodes[k];
+      const bool outside =
+          std::any_of(node.out.begin(), node.out.end(), [&](ValueId id) { return wanted_[index(id)]; });
+      for (std::size_t i = 0; i < node.in.size(); ++i) {
+        const int m = maker_[index(node.in[i])];
+        const bool shared = m >= 0 && phase_[k] >= 0 && phase_[static_cast<std::size_t>(m)] == phase_[k];
+        if (!shared || (repeated(k) && outside)) wanted_[index(node.in[i])] = true;
+      }
+    }
+  }
+
+  // Nodes of time t that run by themselves: before the phase of that time, or the views after it.
+  void emit(Graph& out, int t, bool after) const {
+    for (std::size_t k = 0; k < graph_.nodes.size(); ++k)
+      if (time_[k] == t && (after ? repeated(k) : phase_[k] < 0)) out.nodes.push_back(graph_.nodes[k]);
+  }
+  Graph::Node blocks_of(int p) const {
+    RowBlocks b;
+    b.n = n_;
+    Graph::Node result{&row_blocks_op, nullptr, {}, {}};
+    std::vector<std::size_t> nodes;
+    for (std::size_t k = 0; k < phase_.size(); ++k)
+      if (inside(k, p)) nodes.push_back(k);
+    b.rows = rows_per_block(nodes);
+    b.ns = nanoseconds(nodes);
+    for (std::size_t k : nodes)
+      for (ValueId id : graph_.nodes[k].out)
+        if (wanted_[index(id)] && !graph_.nodes[k].op->view) {
+          result.out.push_back(id);
+          b.rows_out.push_back(rules_[k].role == RowRole::Rows);
+        }
+    std::vector<std::pair<ValueId, bool>> externals;
+    if (n_ >= b.rows) b.plan = plan(nodes, result.out, b.rows, externals);
+    if (n_ % b.rows) b.last = plan(nodes, result.out, n_ % b.rows, externals);
+    for (const auto& [id, by_rows] : externals) {
+      result.in.push_back(id);
+      b.rows_in.push_back(by_rows);
+    }
+    result.attrs = make_attrs(RowBlocksAttrs{std::make_shared<const RowBlocks>(std::move(b))});
+    return result;
+  }
+
+  // The nodes on `rows` rows. `externals`: what they read from outside, and whether by rows.
+  std::shared_ptr<const Plan> plan(const std::vector<std::size_t>& nodes, const std::vector<ValueId>& outputs,
+                                   std::int64_t rows, std::vector<std::pair<ValueId, bool>>& externals) const {
+    Recording recording(true);
+    std::vector<Tensor> inner(graph_.values.size());
+    std::vector<std::pair<ValueId, bool>> order;
+    std::vector<Tensor> symbols;
+    const auto external = [&](ValueId id, bool by_rows) -> Tensor {
+      const Aval& a = graph_.values[index(id)];
+      const auto c =
+          std::find_if(graph_.constants.begin(), graph_.constants.end(), [&](auto& k) { return k.id == id; });
+      if (c != graph_.constants.end()) {
+        if (!by_rows) return c->value;
+        Shape shape = a.shape;
+        shape[0] = rows;
+        if (double value; is_uniform(c->value, value)) return full(shape, value, a.dtype);
+      }
+      const auto at = std::find(order.begin(), order.end(), std::pair(id, by_rows));
+      if (at != order.end()) return symbols[static_cast<std::size_t>(at - order.begin())];
+      Aval block = a;
+      if (by_rows) block.shape[0] = rows;
+      order.emplace_back(id, by_rows);
+      symbols.push_back(recording.input(block));
+      return symbols.back();
+    };
+    Tensors in, out;
+    for (std::size_t k : nodes) {
+      const Graph::Node& node = graph_.nodes[k];
+      in.clear();
+      for (std::size_t i = 0; i < node.in.size(); ++i) {
+        const Tensor& made = inner[index(node.in[i])];
+        in.push_back(made.defined() ? made : external(node.in[i], rules_[k].takes_rows(i)));
+      }
+      out.clear();
+      out.resize(node.out.size());
+      apply(*node.op, attrs_for_rows(node, rows), in, out);
+      for (std::size_t i = 0; i < node.out.size(); ++i) inner[index(node.out[i])] = out[i];
+    }
+    std::vector<Tensor> results;
+    for (ValueId id : outputs) results.push_back(inner[index(id)]);
+    externals = order;
+    return std::make_shared<const Plan>(recording.finish(results));
+  }
+
+  // As many rows as keep what is alive at once in the cache, in equal blocks.
+  std::int64_t rows_per_block(const std::vector<std::size_t>& nodes) const {
+    std::vector<std::size_t> last(graph_.values.size(), 0);
+    for (std::size_t k : nodes)
+      for (ValueId id : graph_.nodes[k].in) last[index(id)] = k;
+    double alive = 0, most = 0;
+    std::vector<bool> counted(graph_.values.size());
+    for (std::size_t k : nodes) {
+      const Graph::Node& node = graph_.nodes[k];
+      const auto size = [&](ValueId id) { return bytes_of(graph_.values[index(id)]) / static_cast<double>(n_); };
+      if (rules_[k].role == RowRole::Rows && !node.op->view)
+        for (ValueId id : node.out) alive += size(id), counted[index(id)] = true;
+      most = std::max(most, alive);
+      for (ValueId id : node.in)
+        if (counted[index(id)] && last[index(id)] == k) alive -= size(id), counted[index(id)] = false;
+    }
+    const auto rows = static_cast<std::int64_t>(cache_bytes() / std::max(most, 1.0));
+    const std::int64_t fit = std::clamp<std::int64_t>(rows, 16, n_);
+    const std::int64_t blocks = (n_ + fit - 1) / fit;
+    return (n_ + blocks - 1) / blocks;
+  }
+
+  // What one thread takes for a row, about.
+  double nanoseconds(const std::vector<std::size_t>& nodes) const {
+    static const Op& matmul = primitive("matmul");
+    double ns = 0;
+    for (std::size_t k : nodes) {
+      const Graph::Node& node = graph_.nodes[k];
+      if (node.op->view) continue;
+      const Aval &out = graph_.values[index(node.out[0])], &in = graph_.values[index(node.in[0])];
+      double work = static_cast<double>(std::max(out.shape.product(), in.shape.product())) * 0.1;
+      if (node.op == &matmul) {
+        const double k_length = static_cast<double>(
+            in.shape[in.shape.size() - (attrs_as<MatmulAttrs>(node.attrs.get()).transpose_a ? 2 : 1)]);
+        work = static_cast<double>(out.shape.product()) * k_length / 40;
+      }
+      ns += work / static_cast<double>(n_);
+    }
+    return ns;
+  }
+
+  const Graph& graph_;
+  const std::int64_t n_;
+  std::vector<RowRule> rules_;        // of each node
+  std::vector<int> phase_, time_;     // of each node; phase -1: runs by itself
+  std::vector<int> ready_;            // of each value: from which time on it is whole
+  std::vector<int> rows_in_phase_;    // of each value that is rows of a phase: which
+  std::vector<int> summed_in_phase_;  // of each value that is a sum over the rows of a phase: which
+  std::vector<int> maker_;            // of each value: its node
+  std::vector<bool> wanted_;          // of each value
+};
+
+}  // namespace
+
+std::shared_ptr<Graph> block_rows(std::shared_ptr<Graph> graph) {
+  const std::int64_t n = common_rows(*graph);
+  if (n == 0) return graph;
+  const Blocking blocking(*graph, n);
+  return blocking.idle() ? graph : blocking.build();
+}
+
+}  // namespace evolute
