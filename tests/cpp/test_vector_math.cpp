@@ -177,7 +177,7 @@ T random_value(std::mt19937& gen, double lo, double hi) {
 template <class T, class Out>
 void run_layout(const SimdKernels& level, const Kernel<T>& k, const std::vector<std::int64_t>& steps, std::int64_t n) {
   const ElementwiseLoop loop = level.elementwise(k.id, dtype_of<T>);
-  REQUIRE_MESSAGE(loop, level.name << " " << k.name);
+  REQUIRE_MESSAGE(static_cast<bool>(loop), level.name << " " << k.name);
   std::mt19937 gen(static_cast<unsigned>(n + 1));
   std::vector<Elements> in, out;
   std::vector<char*> data;
@@ -371,7 +371,7 @@ TEST_CASE("arguments near multiples of half pi, small and huge") {
   for (int i = 1; i < 900; ++i) x.push_back(std::ldexp(1.57079632679489661923 * (i % 7 + 1), i));
   std::vector<double> y(x.size());
   for (const SimdKernels* level : cpu::simd_levels())
-    for (auto [id, f] : {std::pair(kSin, sinl), std::pair(kCos, cosl), std::pair(kTan, tanl)}) {
+    for (auto [id, f] : {std::pair(kSin, &sinl), std::pair(kCos, &cosl), std::pair(kTan, &tanl)}) {
       char* data[] = {reinterpret_cast<char*>(x.data()), reinterpret_cast<char*>(y.data())};
       const std::int64_t step[] = {8, 8};
       level->elementwise(id, float64)(data, step, static_cast<std::int64_t>(x.size()));
