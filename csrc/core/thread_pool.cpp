@@ -245,6 +245,12 @@ int worthwhile_parts(double ns) {
   return static_cast<int>(std::min<double>(num_threads(), ns / kPartNs));
 }
 
+int balanced_parts(double ns) {
+  constexpr double kPartNs = 40'000, kPerThread = 8;
+  const int parts = worthwhile_parts(ns);
+  return parts == 1 ? 1 : std::max(parts, static_cast<int>(std::min(kPerThread * num_threads(), ns / kPartNs)));
+}
+
 void detail::run_parts(std::int64_t parts, PartFunction f, void* context) {
   const int threads = in_region ? 1 : num_threads();
   if (parts <= 1 || parts > kMaxParts || threads == 1 || closed.load(std::memory_order_relaxed) ||

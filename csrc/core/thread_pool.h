@@ -35,13 +35,16 @@ void parallel_for(std::int64_t parts, F&& f) {
 // results depend on the cut uses something else.
 int worthwhile_parts(double ns);
 
+// The same with up to a few parts per thread, so that none waits long for another that was late or was interrupted.
+int balanced_parts(double ns);
+
 // Calls f(begin, end) on ranges that cover [0, n), one after the other or side by side. `ns` is the time that one
 // thread takes for one of the n items; ranges begin at multiples of `align`.
 template <class F>
 void parallel_ranges(std::int64_t n, double ns, F&& f, std::int64_t align = 1) {
   const std::int64_t units = (n + align - 1) / align;
-  const std::int64_t parts = worthwhile_parts(static_cast<double>(n) * ns);
-  if (parts <= 1 || units <= 1) return n > 0 ? f(std::int64_t{0}, n) : void();
+  const std::int64_t parts = units > 1 ? balanced_parts(static_cast<double>(n) * ns) : 1;
+  if (parts == 1) return n > 0 ? f(std::int64_t{0}, n) : void();
   const std::int64_t count = parts < units ? parts : units;
   parallel_for(count, [&](std::int64_t part) {
     const std::int64_t begin = units * part / count * align, end = units * (part + 1) / count * align;

@@ -1,6 +1,7 @@
 #include <cstring>
 
 #include "cpu/convert.h"
+#include "cpu/cost.h"
 #include "cpu/cpu_backend.h"
 #include "cpu/strided_loop.h"
 
@@ -114,11 +115,15 @@ template <class T>
 void transpose_all(const StridedLoop& loop) {
   const std::int64_t columns = loop.length(0), rows = loop.length(1);
   const std::int64_t to_pitch = loop.stride(1, 0), from_pitch = loop.stride(0, 1);
+  const auto bands = (rows + kTile<T> - 1) / kTile<T>;
+  const double band_ns = 4 * kNsPerByte * sizeof(T) * static_cast<double>(kTile<T> * columns);
   const auto matrix = [&](char* to, const char* from) {
-    for (std::int64_t i = 0; i < rows; i += kTile<T>)
-      for (std::int64_t j = 0; j < columns; j += kTile<T>)
-        transpose_tile<T>(to + i * to_pitch + j * sizeof(T), to_pitch, from + j * from_pitch + i * sizeof(T),
-                          from_pitch, std::min(kTile<T>, rows - i), std::min(kTile<T>, columns - j));
+    parallel_ranges(bands, band_ns, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin * kTile<T>; i < std::min(end * kTile<T>, rows); i += kTile<T>)
+        for (std::int64_t j = 0; j < columns; j += kTile<T>)
+          transpose_tile<T>(to + i * to_pitch + j * sizeof(T), to_pitch, from + j * from_pitch + i * sizeof(T),
+                            from_pitch, std::min(kTile<T>, rows - i), std::min(kTile<T>, columns - j));
+    });
   };
   Shape outer;
   StridedLoop::Operand operands[2] = {{loop.data(0), {}}, {loop.data(1), {}}};
@@ -126,8 +131,12 @@ void transpose_all(const StridedLoop& loop) {
     outer.push_back(loop.length(i));
     for (int k = 0; k < 2; ++k) operands[k].strides.push_back(loop.stride(i, k));
   }
+  // A few large matrices are cut themselves, many small ones dealt out; what is nested stays on its thread.
   StridedLoop(outer, operands).run([&](char* const* p, const std::int64_t* stride, std::int64_t n) {
-    for (std::int64_t i = 0; i < n; ++i) matrix(p[0] + i * stride[0], p[1] + i * stride[1]);
+    const auto range = [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) matrix(p[0] + i * stride[0], p[1] + i * stride[1]);
+    };
+    bands < 8 ? parallel_ranges(n, band_ns * static_cast<double>(bands), range) : range(0, n);
   });
 }
 
@@ -138,7 +147,7 @@ void copy_same(const StridedLoop& loop) {
     if (loop.ndim() >= 2 && loop.stride(0, 0) == size && loop.stride(1, 1) == size && loop.stride(0, 1) != 0)
       return transpose_all<T>(loop);
   }
-  loop.run(convert_row<T, T>);
+  loop.run_parallel(2 * kNsPerByte * sizeof(T), convert_row<T, T>);
 }
 
 }  // namespace
@@ -150,7 +159,8 @@ void CpuBackend::copy(const Array& in, Array& out) {
     if (in.dtype() == out.dtype()) return copy_same<Bits<sizeof(To)>>(loop);
     dispatch(in.dtype(), [&](auto from) {
       using From = typename decltype(from)::type;
-      if constexpr (!std::is_same_v<To, From>) loop.run(convert_row<To, From>);
+      if constexpr (!std::is_same_v<To, From>)
+        loop.run_parallel(kNsPerByte * (sizeof(To) + sizeof(From)), convert_row<To, From>);
     });
   });
 }

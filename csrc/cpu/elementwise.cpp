@@ -1,6 +1,7 @@
 // Elementwise kernels: broadcasting around the inner loops of cpu/simd.
 #include "cpu/elementwise.h"
 
+#include "cpu/cost.h"
 #include "cpu/cpu_backend.h"
 #include "cpu/simd.h"
 #include "cpu/strided_loop.h"
@@ -9,13 +10,13 @@ namespace evolute::cpu {
 
 namespace {
 
-// StridedLoop orders axes by its first operand, an output; the inner loops take the outputs last.
-void run_loop(ElementwiseLoop inner, std::span<const Array* const> in, std::span<Array* const> out) {
+// StridedLoop orders axes by its first operand, an output; the inner loops take the outputs last. `ns`: see run_split.
+void run_loop(ElementwiseLoop inner, double ns, std::span<const Array* const> in, std::span<Array* const> out) {
   const std::size_t n = in.size(), m = out.size();
   std::array<const Array*, StridedLoop::kMaxOperands> operands;
   std::copy(in.begin(), in.end(), std::copy(out.begin(), out.end(), operands.begin()));
-  StridedLoop loop(out[0]->shape(), std::span<const Array* const>(operands.data(), n + m));
-  loop.run([=](char* const* p, const std::int64_t* stride, std::int64_t count) {
+  const StridedLoop loop(out[0]->shape(), std::span<const Array* const>(operands.data(), n + m));
+  loop.run_parallel(ns, [=](char* const* p, const std::int64_t* stride, std::int64_t count) {
     std::array<char*, StridedLoop::kMaxOperands> data;
     std::array<std::int64_t, StridedLoop::kMaxOperands> step;
     for (std::size_t i = 0; i < n; ++i) data[i] = p[m + i], step[i] = stride[m + i];
@@ -40,13 +41,14 @@ ElementwiseLoop select_loop(DType t) {
 }
 
 void CpuBackend::elementwise(int kernel, std::span<const Array* const> in, std::span<Array* const> out) {
-  run_loop(simd().elementwise(kernel, in[0]->dtype()), in, out);
+  const DType t = in[0]->dtype();
+  run_loop(simd().elementwise(kernel, t), elementwise_ns(kernel, t), in, out);
 }
 
 void CpuBackend::select(const Array& cond, const Array& a, const Array& b, Array& out) {
   const Array* in[] = {&cond, &a, &b};
   Array* outs[] = {&out};
-  run_loop(select_loop(out.dtype()), in, outs);
+  run_loop(select_loop(out.dtype()), 4 * kNsPerByte * static_cast<double>(size_of(out.dtype())), in, outs);
 }
 
 }  // namespace evolute::cpu

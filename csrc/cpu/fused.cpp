@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "core/thread_pool.h"
+#include "cpu/cost.h"
 #include "cpu/cpu_backend.h"
 #include "cpu/simd.h"
 #include "cpu/strided_loop.h"
@@ -32,6 +33,7 @@ struct Prepared {
   std::vector<ElementwiseLoop> loops;  // one per micro-op
   std::vector<std::size_t> offset;     // of each slot's block in the scratch memory
   std::size_t scratch_bytes = 0;
+  double ns = 0;  // per element
 
   explicit Prepared(const FusedProgram& p) : program(p) {
     constexpr std::int64_t kBytes = 36 * 1024;  // of the first-level cache
@@ -40,9 +42,11 @@ struct Prepared {
     block = std::clamp(kBytes / per_element / 64 * 64, kMinBlock, kMaxBlock);
     const SimdKernels& kernels = simd();
     loops.reserve(p.ops.size());
-    for (const auto& op : p.ops)
-      loops.push_back(op.kernel == FusedProgram::kSelect ? select_loop(op.dtype)
-                                                         : kernels.elementwise(op.kernel, op.dtype));
+    for (const auto& op : p.ops) {
+      const bool select = op.kernel == FusedProgram::kSelect;
+      loops.push_back(select ? select_loop(op.dtype) : kernels.elementwise(op.kernel, op.dtype));
+      ns += select ? 1 : elementwise_ns(op.kernel, op.dtype);
+    }
     offset.reserve(p.slot_dtype.size());
     for (std::size_t s = 0; s < p.slot_dtype.size(); ++s) {
       offset.push_back(scratch_bytes);
@@ -180,25 +184,6 @@ bool flat_layout(const Shape& shape, const Array& a, std::int64_t longest, Layou
              : false;
 }
 
-// Runs `loop` on several threads where that pays, each with a runner of its own. `ns`: time per element.
-template <class Make>
-void run_split(const FusedLoop& loop, double ns, Make make) {
-  if (loop.ndim() > 1) {
-    const double per_part = ns * static_cast<double>(loop.length(0)) * static_cast<double>(loop.length(1));
-    return parallel_ranges(loop.parts(), per_part,
-                           [&](std::int64_t begin, std::int64_t end) { loop.run(make(), begin, end); });
-  }
-  parallel_ranges(
-      loop.length(0), ns,
-      [&](std::int64_t begin, std::int64_t end) {
-        std::array<char*, FusedLoop::kMaxOperands> p;
-        std::array<std::int64_t, FusedLoop::kMaxOperands> step;
-        for (int k = 0; k < loop.operands(); ++k) step[k] = loop.stride(0, k), p[k] = loop.data(k) + begin * step[k];
-        make()(p.data(), step.data(), end - begin);
-      },
-      kMinBlock);
-}
-
 }  // namespace
 
 void CpuBackend::fused(const FusedProgram& program, std::span<const Array* const> in, std::span<Array* const> out) {
@@ -206,8 +191,6 @@ void CpuBackend::fused(const FusedProgram& program, std::span<const Array* const
   const std::size_t n = in.size() + out.size();
   std::array<const Array*, FusedProgram::kMaxExternal> operands;
   std::copy(in.begin(), in.end(), std::copy(out.begin(), out.end(), operands.begin()));
-  const double ns = 0.1 * static_cast<double>(program.ops.size());
-
   std::array<char*, FusedProgram::kMaxExternal> data;
   std::array<Layout, FusedProgram::kMaxExternal> layout;
   std::array<std::int64_t, FusedProgram::kMaxExternal> period;
@@ -218,13 +201,13 @@ void CpuBackend::fused(const FusedProgram& program, std::span<const Array* const
   }
   if (flat)
     return parallel_ranges(
-        program.shape.product(), ns,
+        program.shape.product(), prepared.ns,
         [&](std::int64_t begin, std::int64_t end) {
           Runner(prepared).flat({data.data(), n}, {layout.data(), n}, {period.data(), n}, begin, end);
         },
         kMinBlock);
   const FusedLoop loop(program.shape, std::span<const Array* const>(operands.data(), n));
-  run_split(loop, ns, [&] { return Runner(prepared); });
+  loop.run_split(prepared.ns, [&] { return Runner(prepared); });
 }
 
 }  // namespace evolute::cpu

@@ -1,6 +1,8 @@
 #include <cstring>
 #include <vector>
 
+#include "core/thread_pool.h"
+#include "cpu/cost.h"
 #include "cpu/cpu_backend.h"
 #include "cpu/strided_loop.h"
 
@@ -88,21 +90,33 @@ Slices slices(const Array& indexed, const Array& listed, int index_ndim, const A
   return s;
 }
 
-// Calls `f(listed, listed_stride, indexed, indexed_stride, n)` on pieces of slices. For every element of a slice the
-// indices come in order, so that of several writes to one place the last stays.
+// Calls `f(listed, listed_stride, indexed, indexed_stride, n)` on pieces of slices. With `in_order`, the indices come
+// in order for every element of a slice, so that of several writes to one place the last stays: threads then share the
+// elements of a slice, and otherwise the indices.
 template <class F>
-void for_each_slice(const Slices& s, const Offsets& at, std::int64_t count, char* indexed, char* listed, F&& f) {
+void for_each_slice(const Slices& s, const Offsets& at, std::int64_t count, bool in_order, char* indexed, char* listed,
+                    F&& f) {
   // A slice with gaps is taken in pieces, each for all indices: lines of the cache are used whole, at either end.
   constexpr std::int64_t kPiece = 16;
   const Offsets list(s.index_shape, s.index_strides);
   const StridedLoop::Operand operands[] = {{listed, s.listed}, {indexed, s.indexed}};
   StridedLoop(s.shape, operands).run([&](char* const* p, const std::int64_t* stride, std::int64_t n) {
-    const std::int64_t step = stride[0] == stride[1] ? n : kPiece;
-    for (std::int64_t first = 0; first < n; first += step) {
-      char *a = p[0] + first * stride[0], *b = p[1] + first * stride[1];
-      const std::int64_t width = std::min(step, n - first);
-      for (std::int64_t i = 0; i < count; ++i) f(a + list[i], stride[0], b + at[i], stride[1], width);
-    }
+    const auto some = [&](std::int64_t i0, std::int64_t i1, std::int64_t begin, std::int64_t end) {
+      const std::int64_t step = stride[0] == stride[1] ? end - begin : kPiece;
+      for (std::int64_t first = begin; first < end; first += step) {
+        char *a = p[0] + first * stride[0], *b = p[1] + first * stride[1];
+        const std::int64_t width = std::min(step, end - first);
+        for (std::int64_t i = i0; i < i1; ++i) f(a + list[i], stride[0], b + at[i], stride[1], width);
+      }
+    };
+    constexpr double kCallNs = 4, kElementNs = 8 * kNsPerByte;
+    if (in_order)
+      parallel_ranges(
+          n, kElementNs * static_cast<double>(count),
+          [&](std::int64_t begin, std::int64_t end) { some(0, count, begin, end); }, kPiece);
+    else
+      parallel_ranges(count, kCallNs + kElementNs * static_cast<double>(n),
+                      [&](std::int64_t begin, std::int64_t end) { some(begin, end, 0, n); });
   });
 }
 
@@ -145,7 +159,7 @@ void CpuBackend::gather(const Array& in, std::span<const Array* const> index, co
   const Slices s = slices(in, out, index[0]->ndim(), axes);
   dispatch(in.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
-    for_each_slice(s, at, count, data_of(in), data_of(out),
+    for_each_slice(s, at, count, false, data_of(in), data_of(out),
                    [](char* to, auto ts, char* from, auto fs, auto n) { move_elements<T>(to, ts, from, fs, n); });
   });
 }
@@ -166,7 +180,7 @@ void CpuBackend::scatter(ScatterMode mode, const Array& base, std::span<const Ar
   dispatch(out.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     for_each_slice(
-        s, at, count, data_of(out), data_of(*expanded), [mode](char* from, auto fs, char* to, auto ts, auto n) {
+        s, at, count, true, data_of(out), data_of(*expanded), [mode](char* from, auto fs, char* to, auto ts, auto n) {
           mode == ScatterMode::Set ? move_elements<T>(to, ts, from, fs, n) : add_elements<T>(to, ts, from, fs, n);
         });
   });

@@ -4,6 +4,7 @@
 #include <limits>
 #include <numeric>
 
+#include "core/thread_pool.h"
 #include "cpu/cpu_backend.h"
 
 namespace evolute::cpu {
@@ -90,6 +91,12 @@ struct Batch {
   void transpose() {
     std::swap(rows, cols);
     std::swap(rs, cs);
+  }
+  // Whether all are one matrix, broadcast.
+  bool shared() const {
+    for (int d = 0; d < axes; ++d)
+      if (array.shape()[d] != 1 && array.strides()[d] != 0) return false;
+    return true;
   }
 
   const Array& array;
@@ -318,11 +325,35 @@ void cofactor_one(T* a, std::int64_t n, std::int64_t* row, std::int64_t* col, T*
     for (std::int64_t j = 0; j < n; ++j) out[row[i] * n + col[j]] = det.scale(m[i * n + j]);
 }
 
+// A matrix of a batch, factored.
+template <class T>
+struct Lu {
+  explicit Lu(std::int64_t n) : n(n), matrix(n * n), perm(n) {}
+  void factor(const Batch<T>& batch, const T* m) {
+    if (m == of) return;  // neighbours in a broadcast batch
+    copy_matrix(m, batch.rs, batch.cs, n, n, matrix.get());
+    sign = factor_lu(matrix.get(), n, perm.get());
+    of = m;
+  }
+  std::int64_t n;
+  Scratch<T> matrix;
+  Scratch<std::int64_t> perm;
+  const T* of = nullptr;
+  int sign = 1;
+};
+
 // Calls f(TypeTag<T>) unless there is nothing to write.
 template <class F>
 void for_dtype(const Array& out, F&& f) {
   if (out.size() > 0) dispatch_floating(out.dtype(), f);
 }
+
+// Deals the matrices of a batch out to the threads; one takes about `flops` operations. f(begin, end).
+template <class F>
+void for_batch(std::int64_t count, double flops, F&& f) {
+  parallel_ranges(count, 50 + flops / 4, f);
+}
+double cube(std::int64_t n) { return static_cast<double>(n) * static_cast<double>(n) * static_cast<double>(n); }
 
 }  // namespace
 
@@ -330,9 +361,11 @@ void CpuBackend::cholesky(const Array& in, Array& out) {
   for_dtype(out, [&]<class T>(TypeTag<T>) {
     const Batch<T> src(in), dst(out);
     const std::int64_t n = src.rows;
-    const Scratch<T> u(n * n), c(n);
-    for (std::int64_t b = 0, count = batch_size(out); b < count; ++b)
-      cholesky_one(src.at(b), src.rs, src.cs, n, u.get(), c.get(), dst.at(b));
+    for_batch(batch_size(out), cube(n) / 3, [&](std::int64_t begin, std::int64_t end) {
+      const Scratch<T> u(n * n), c(n);
+      for (std::int64_t i = begin; i < end; ++i)
+        cholesky_one(src.at(i), src.rs, src.cs, n, u.get(), c.get(), dst.at(i));
+    });
   });
 }
 
@@ -347,15 +380,17 @@ void CpuBackend::solve_triangular(const Array& a, const Array& b, bool lower, bo
     }
     const std::int64_t n = dst.rows, k = dst.cols;
     const bool in_place = lhs.cs == 1 && lhs.rs == n;
-    const Scratch<T> copy(in_place ? 0 : n * n);
-    const T* copied = nullptr;
-    for (std::int64_t i = 0, count = batch_size(out); i < count; ++i) {
-      const T* matrix = lhs.at(i);
-      if (!in_place && matrix != copied) copy_matrix(matrix, lhs.rs, lhs.cs, n, n, copy.get());
-      copied = matrix;
-      copy_matrix(rhs.at(i), rhs.rs, rhs.cs, n, k, dst.at(i));
-      solve_triangle(in_place ? matrix : copy.get(), n, lower, unit_diagonal, dst.at(i), k);
-    }
+    for_batch(batch_size(out), static_cast<double>(n * n * (k + 1)), [&](std::int64_t begin, std::int64_t end) {
+      const Scratch<T> copy(in_place ? 0 : n * n);
+      const T* copied = nullptr;
+      for (std::int64_t i = begin; i < end; ++i) {
+        const T* matrix = lhs.at(i);
+        if (!in_place && matrix != copied) copy_matrix(matrix, lhs.rs, lhs.cs, n, n, copy.get());
+        copied = matrix;
+        copy_matrix(rhs.at(i), rhs.rs, rhs.cs, n, k, dst.at(i));
+        solve_triangle(in_place ? matrix : copy.get(), n, lower, unit_diagonal, dst.at(i), k);
+      }
+    });
   });
 }
 
@@ -365,22 +400,21 @@ void CpuBackend::solve(const Array& a, const Array& b, bool transpose, Array& ou
     const Batch<T> rhs(b), dst(out);
     if (transpose) lhs.transpose();
     const std::int64_t n = dst.rows, k = dst.cols;
-    const Scratch<T> lu(n * n);
-    const Scratch<std::int64_t> perm(n);
-    const T* factored = nullptr;  // a matrix that the whole batch shares is factored once
-    for (std::int64_t i = 0, count = batch_size(out); i < count; ++i) {
-      const T* matrix = lhs.at(i);
-      if (matrix != factored) {
-        copy_matrix(matrix, lhs.rs, lhs.cs, n, n, lu.get());
-        factor_lu(lu.get(), n, perm.get());
-        factored = matrix;
+    Lu<T> common(lhs.shared() ? n : 0);
+    if (lhs.shared()) common.factor(lhs, lhs.at(0));
+    const double flops = static_cast<double>(2 * n * n * k) + (lhs.shared() ? 0 : cube(n));
+    for_batch(batch_size(out), flops, [&](std::int64_t begin, std::int64_t end) {
+      Lu<T> own(lhs.shared() ? 0 : n);
+      for (std::int64_t i = begin; i < end; ++i) {
+        if (!lhs.shared()) own.factor(lhs, lhs.at(i));
+        const Lu<T>& lu = lhs.shared() ? common : own;
+        const T* y = rhs.at(i);
+        T* x = dst.at(i);
+        for (std::int64_t r = 0; r < n; ++r) copy_matrix(y + lu.perm.get()[r] * rhs.rs, 0, rhs.cs, 1, k, x + r * k);
+        solve_triangle(lu.matrix.get(), n, true, true, x, k);
+        solve_triangle(lu.matrix.get(), n, false, false, x, k);
       }
-      const T* y = rhs.at(i);
-      T* x = dst.at(i);
-      for (std::int64_t r = 0; r < n; ++r) copy_matrix(y + perm.get()[r] * rhs.rs, 0, rhs.cs, 1, k, x + r * k);
-      solve_triangle(lu.get(), n, true, true, x, k);
-      solve_triangle(lu.get(), n, false, false, x, k);
-    }
+    });
   });
 }
 
@@ -388,16 +422,17 @@ void CpuBackend::determinant(const Array& a, bool log, Array& out) {
   for_dtype(out, [&]<class T>(TypeTag<T>) {
     const Batch<T> src(a);
     const std::int64_t n = src.rows;
-    const Scratch<T> lu(n * n);
-    const Scratch<std::int64_t> perm(n);
     T* dst = out.data<T>();
-    for (std::int64_t i = 0, count = batch_size(a); i < count; ++i) {
-      copy_matrix(src.at(i), src.rs, src.cs, n, n, lu.get());
-      ScaledProduct<T> det;
-      det.times(static_cast<T>(factor_lu(lu.get(), n, perm.get())));
-      for (std::int64_t k = 0; k < n; ++k) det.times(lu.get()[k * n + k]);
-      dst[i] = log ? det.log_abs() : det.scale(1);
-    }
+    for_batch(batch_size(a), cube(n), [&](std::int64_t begin, std::int64_t end) {
+      Lu<T> lu(n);
+      for (std::int64_t i = begin; i < end; ++i) {
+        lu.factor(src, src.at(i));
+        ScaledProduct<T> det;
+        det.times(static_cast<T>(lu.sign));
+        for (std::int64_t k = 0; k < n; ++k) det.times(lu.matrix.get()[k * n + k]);
+        dst[i] = log ? det.log_abs() : det.scale(1);
+      }
+    });
   });
 }
 
@@ -405,12 +440,14 @@ void CpuBackend::cofactor(const Array& a, Array& out) {
   for_dtype(out, [&]<class T>(TypeTag<T>) {
     const Batch<T> src(a), dst(out);
     const std::int64_t n = src.rows;
-    const Scratch<T> lu(n * n), m(n * n), c(n);
-    const Scratch<std::int64_t> row(n), col(n);
-    for (std::int64_t i = 0, count = batch_size(a); i < count; ++i) {
-      copy_matrix(src.at(i), src.rs, src.cs, n, n, lu.get());
-      cofactor_one(lu.get(), n, row.get(), col.get(), m.get(), c.get(), dst.at(i));
-    }
+    for_batch(batch_size(a), 4 * cube(n), [&](std::int64_t begin, std::int64_t end) {
+      const Scratch<T> lu(n * n), m(n * n), c(n);
+      const Scratch<std::int64_t> row(n), col(n);
+      for (std::int64_t i = begin; i < end; ++i) {
+        copy_matrix(src.at(i), src.rs, src.cs, n, n, lu.get());
+        cofactor_one(lu.get(), n, row.get(), col.get(), m.get(), c.get(), dst.at(i));
+      }
+    });
   });
 }
 

@@ -1,6 +1,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "core/thread_pool.h"
 #include "cpu/convert.h"
 #include "cpu/cpu_backend.h"
 #include "cpu/philox.h"
@@ -44,7 +45,7 @@ void normal(const PhiloxBlock& w, double* x) {
 
 // Fills x with elements [begin, end) of the stream; begin is a multiple of a block.
 template <class T, class F>
-void fill(std::uint64_t seed, std::int64_t begin, std::int64_t end, T* x, F&& make) {
+void fill_range(std::uint64_t seed, std::int64_t begin, std::int64_t end, T* x, F&& make) {
   constexpr int per = kPerBlock<T>;
   std::int64_t i = begin;
   for (; i + per <= end; i += per) make(philox_block(seed, static_cast<std::uint64_t>(i / per)), x + i);
@@ -52,6 +53,12 @@ void fill(std::uint64_t seed, std::int64_t begin, std::int64_t end, T* x, F&& ma
   T rest[per];
   make(philox_block(seed, static_cast<std::uint64_t>(i / per)), rest);
   std::copy_n(rest, end - i, x + i);
+}
+
+// Fills x with the first n elements, each of which takes `ns` nanoseconds.
+template <class T, class F>
+void fill(std::uint64_t seed, std::int64_t n, double ns, T* x, F&& make) {
+  parallel_ranges(n, ns, [&](std::int64_t begin, std::int64_t end) { fill_range(seed, begin, end, x, make); }, 16);
 }
 
 }  // namespace
@@ -62,7 +69,9 @@ void CpuBackend::iota(double start, double step, Array& out) {
     using T = typename decltype(tag)::type;
     T* x = out.data<T>();
     if (step == 0 && stride == 1) return void(std::fill_n(x, n, convert<T>(start)));
-    for (std::int64_t i = 0; i < n; ++i) x[i * stride] = convert<T>(start + static_cast<double>(i) * step);
+    parallel_ranges(n, 1, [=](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) x[i * stride] = convert<T>(start + static_cast<double>(i) * step);
+    });
   });
 }
 
@@ -70,9 +79,9 @@ void CpuBackend::random(Distribution d, std::uint64_t seed, Array& out) {
   dispatch_floating(out.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     if (d == Distribution::Uniform)
-      fill(seed, 0, out.size(), out.data<T>(), [](const PhiloxBlock& w, T* x) { uniform(w, x); });
+      fill(seed, out.size(), 3, out.data<T>(), [](const PhiloxBlock& w, T* x) { uniform(w, x); });
     else
-      fill(seed, 0, out.size(), out.data<T>(), [](const PhiloxBlock& w, T* x) { normal(w, x); });
+      fill(seed, out.size(), 20, out.data<T>(), [](const PhiloxBlock& w, T* x) { normal(w, x); });
   });
 }
 

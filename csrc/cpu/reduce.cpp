@@ -1,7 +1,11 @@
 #include <cstdlib>
 #include <limits>
 
+#include "core/thread_pool.h"
+#include "cpu/cost.h"
 #include "cpu/cpu_backend.h"
+#include "cpu/monoid.h"
+#include "cpu/simd.h"
 
 namespace evolute::cpu {
 namespace {
@@ -32,25 +36,47 @@ struct AxisList {
     size = std::min(size, top + 1);
   }
 
-  // Calls f(in, out) at every position along the axes from `first` on. These positions are independent of each other.
-  template <class F>
-  void visit(int first, const char* in, char* out, F&& f) const {
-    std::array<std::int64_t, Dims::kMaxDims + 1> at{};
-    for (;;) {
-      f(in, out);
-      int k = first;
-      for (; k < size; ++k) {
-        const LoopAxis& a = axis[k];
-        in += a.in;
-        out += a.out;
-        if (++at[k] < a.length) break;
-        in -= a.length * a.in;
-        out -= a.length * a.out;
-        at[k] = 0;
-      }
-      if (k >= size) return;
+  // The positions along the axes from `first` on.
+  std::int64_t positions(int first) const {
+    std::int64_t n = 1;
+    for (int k = first; k < size; ++k) n *= axis[k].length;
+    return n;
+  }
+};
+
+// A position along the axes from `first` on, counted with the first of them fastest.
+class Position {
+ public:
+  Position(const AxisList& axes, int first, std::int64_t index, const char* in, char* out)
+      : axes_(axes), first_(first), in_(in), out_(out) {
+    for (int k = first; k < axes.size && index > 0; ++k) {
+      const LoopAxis& a = axes.axis[k];
+      at_[k] = index % a.length;
+      index /= a.length;
+      in_ += at_[k] * a.in;
+      out_ += at_[k] * a.out;
     }
   }
+  const char* in() const { return in_; }
+  char* out() const { return out_; }
+  void next() {
+    for (int k = first_; k < axes_.size; ++k) {
+      const LoopAxis& a = axes_.axis[k];
+      in_ += a.in;
+      out_ += a.out;
+      if (++at_[k] < a.length) return;
+      in_ -= a.length * a.in;
+      out_ -= a.length * a.out;
+      at_[k] = 0;
+    }
+  }
+
+ private:
+  const AxisList& axes_;
+  int first_;
+  const char* in_;
+  char* out_;
+  std::array<std::int64_t, Dims::kMaxDims + 1> at_{};
 };
 
 struct Plan {
@@ -58,6 +84,15 @@ struct Plan {
   const char* in;
   char* out;
 };
+
+// Calls f(in, out) at every position of the kept axes from `first` on, each of which takes `ns` nanoseconds.
+template <class F>
+void for_kept(const Plan& p, int first, double ns, F&& f) {
+  parallel_ranges(p.kept.positions(first), ns, [&](std::int64_t begin, std::int64_t end) {
+    Position at(p.kept, first, begin, p.in, p.out);
+    for (std::int64_t i = begin; i < end; ++i, at.next()) f(at.in(), at.out());
+  });
+}
 
 // `out` has the axes `along` (sorted) removed, or, with `keepdims`, has the shape of `in`.
 [[gnu::noinline]] Plan make_plan(const Array& in, const Axes& along, const Array& out, bool keepdims = false) {
@@ -79,90 +114,93 @@ struct Plan {
   return p;
 }
 
-// ---- Reductions as monoids ------------------------------------------------------------------------------------------
-
-struct SumOf {
-  template <class T>
-  static constexpr T identity = 0;
-  template <class T>
-  static T combine(T a, T b) {
-    if constexpr (std::is_integral_v<T>)
-      return static_cast<T>(static_cast<std::uint64_t>(a) + static_cast<std::uint64_t>(b));  // modulo 2^64
-    else
-      return a + b;
-  }
-};
-
-struct ProdOf {
-  template <class T>
-  static constexpr T identity = 1;
-  template <class T>
-  static T combine(T a, T b) {
-    if constexpr (std::is_integral_v<T>)
-      return static_cast<T>(static_cast<std::uint64_t>(a) * static_cast<std::uint64_t>(b));
-    else
-      return a * b;
-  }
-};
-
-struct MaxOf {
-  template <class T, class L = std::numeric_limits<T>>
-  static constexpr T identity = L::has_infinity ? -L::infinity() : L::lowest();
-  template <class T>
-  static T combine(T a, T b) {
-    return ((a > b) | (a != a)) ? a : b;
-  }
-};
-
-struct MinOf {
-  template <class T, class L = std::numeric_limits<T>>
-  static constexpr T identity = L::has_infinity ? L::infinity() : L::max();
-  template <class T>
-  static T combine(T a, T b) {
-    return ((a < b) | (a != a)) ? a : b;
-  }
-};
-
-struct AnyOf {
-  template <class>
-  static constexpr bool identity = false;
-  static bool combine(bool a, bool b) { return a | b; }
-};
-
-struct AllOf {
-  template <class>
-  static constexpr bool identity = true;
-  static bool combine(bool a, bool b) { return a & b; }
-};
-
 // ---- The reduction itself -------------------------------------------------------------------------------------------
 
 // Partial results combine pairwise, at every level: the rounding error of a sum grows with the logarithm of its length.
-// Functions that recurse are kept out of line: unrolled into each other they would multiply the size of the library.
+// How the work is cut depends on its shape alone, so results do not depend on the number of threads. Functions that
+// recurse are kept out of line: unrolled into each other they would multiply the size of the library.
 template <class Op, class T>
 class Reducer {
  public:
-  explicit Reducer(const Plan& plan) : plan_(plan), kept_(plan.kept.size ? plan.kept.axis[0] : LoopAxis{1, 0, 0}) {}
-
-  [[gnu::noinline]] void run() const {
+  Reducer(const Plan& plan, const ReduceLoops& loops)
+      : plan_(plan), loops_(loops), kept_(plan.kept.size ? plan.kept.axis[0] : LoopAxis{1, 0, 0}) {
     const LoopAxis& inner = plan_.along.axis[0];
     constexpr std::int64_t kShortRow = 16;
-    const bool rows = plan_.kept.size == 0 || (inner.length >= kShortRow && std::abs(inner.in) < std::abs(kept_.in));
-    if (rows)
-      plan_.kept.visit(0, plan_.in, plan_.out, [this](const char* in, char* out) {
-        *reinterpret_cast<T*>(out) = row(in, top(), top_length());
+    by_rows_ = plan_.kept.size == 0 || (inner.length >= kShortRow && std::abs(inner.in) < std::abs(kept_.in));
+  }
+
+  [[gnu::noinline]] void run() const {
+    const std::int64_t units = plan_.kept.positions(first()) * blocks();
+    const std::int64_t unit_size = plan_.along.positions(0) * (by_rows_ ? 1 : std::min(kWidth, kept_.length));
+    const double ns = 3 + kNsPerByte * sizeof(T) * static_cast<double>(unit_size);
+    if (units < kFewUnits && unit_size >= 2 * kCut)
+      return run_cut(units, std::min({unit_size / kCut, kMostCuts, top_length()}), ns);
+    parallel_ranges(units, ns, [&](std::int64_t begin, std::int64_t end) {
+      T acc[kWidth];
+      for_units(begin, end, [&](const char* in, char* out, std::int64_t width) {
+        accumulate(in, top_length(), width, acc);
+        store(acc, out, width);
       });
-    else
-      columns();
+    });
   }
 
  private:
   static constexpr std::int64_t kWidth = 512;  // columns that are accumulated side by side
   static constexpr std::int64_t kLeafRows = 16;
   static constexpr std::int64_t kLeafRow = 512;
+  // Up to this many units are cut along the reduced axes as well, into this many elements or more.
+  static constexpr std::int64_t kFewUnits = 64, kCut = 32768, kMostCuts = 64;
 
   int top() const { return plan_.along.size - 1; }
   std::int64_t top_length() const { return plan_.along.axis[top()].length; }
+
+  // A unit is one output, or kWidth of them along kept axis 0.
+  int first() const { return by_rows_ ? 0 : 1; }
+  std::int64_t blocks() const { return by_rows_ ? 1 : (kept_.length + kWidth - 1) / kWidth; }
+
+  // Calls f(in, out, width) for the units in [begin, end).
+  template <class F>
+  void for_units(std::int64_t begin, std::int64_t end, F&& f) const {
+    std::int64_t block = begin % blocks();
+    Position at(plan_.kept, first(), begin / blocks(), plan_.in, plan_.out);
+    for (std::int64_t u = begin; u < end; ++u) {
+      const std::int64_t j = block * kWidth;
+      f(at.in() + j * kept_.in, at.out() + j * kept_.out, by_rows_ ? 1 : std::min(kWidth, kept_.length - j));
+      if (++block == blocks()) block = 0, at.next();
+    }
+  }
+
+  // acc = reduction of a unit over n entries of the topmost reduced axis.
+  void accumulate(const char* in, std::int64_t n, std::int64_t width, T* acc) const {
+    if (by_rows_)
+      acc[0] = row(in, top(), n);
+    else
+      column_block(in, top(), n, width, acc);
+  }
+
+  void store(const T* acc, char* out, std::int64_t width) const {
+    for (std::int64_t i = 0; i < width; ++i) *reinterpret_cast<T*>(out + i * kept_.out) = acc[i];
+  }
+
+  // Each unit in `cuts` parts along the topmost reduced axis.
+  void run_cut(std::int64_t units, std::int64_t cuts, double ns) const {
+    const Ref<Buffer> buffer = allocate_host(static_cast<std::size_t>(units * cuts * kWidth) * sizeof(T));
+    T* partial = reinterpret_cast<T*>(buffer->data());
+    const std::int64_t n = top_length(), pitch = plan_.along.axis[top()].in;
+    parallel_ranges(units * cuts, ns / static_cast<double>(cuts), [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) {
+        const std::int64_t unit = i / cuts, from = i % cuts * n / cuts, to = (i % cuts + 1) * n / cuts;
+        for_units(unit, unit + 1, [&](const char* in, char*, std::int64_t width) {
+          accumulate(in + from * pitch, to - from, width, partial + (unit * cuts * kWidth + i % cuts * width));
+        });
+      }
+    });
+    for_units(0, units, [&, acc = partial](const char*, char* out, std::int64_t width) mutable {
+      fold(acc, cuts, width);
+      store(acc, out, width);
+      acc += cuts * kWidth;
+    });
+  }
 
   static T load(const char* p) { return *reinterpret_cast<const T*>(p); }
 
@@ -188,21 +226,15 @@ class Reducer {
     return Op::combine(left, row(p + half * a.in, k, n - half));
   }
 
-  [[gnu::noinline]] static T dense_row(const char* p, std::int64_t n) {
+  [[gnu::noinline]] T dense_row(const char* p, std::int64_t n) const {
     if (n > kLeafRow) {
       const std::int64_t half = n / 2 / 64 * 64;
       const T left = dense_row(p, half);
       return Op::combine(left, dense_row(p + half * sizeof(T), n - half));
     }
-    constexpr int kLanes = 32;
-    T lanes[kLanes];
-    std::fill_n(lanes, kLanes, Op::template identity<T>);
-    std::int64_t i = 0;
-    for (; i + kLanes <= n; i += kLanes)
-      for (int j = 0; j < kLanes; ++j) lanes[j] = Op::combine(lanes[j], load(p + (i + j) * sizeof(T)));
-    for (int j = 0; i < n; ++i, ++j) lanes[j] = Op::combine(lanes[j], load(p + i * sizeof(T)));
-    fold(lanes, kLanes, 1);
-    return lanes[0];
+    T result;
+    loops_.row(p, n, reinterpret_cast<char*>(&result));
+    return result;
   }
 
   [[gnu::noinline]] static T strided_row(const char* p, std::int64_t stride, std::int64_t n) {
@@ -220,24 +252,13 @@ class Reducer {
 
   // -- up to kWidth outputs at a time, along kept axis 0: for inputs that are dense there
 
-  void columns() const {
-    plan_.kept.visit(1, plan_.in, plan_.out, [this](const char* in, char* out) {
-      T acc[kWidth];
-      for (std::int64_t j = 0; j < kept_.length; j += kWidth) {
-        const std::int64_t width = std::min(kWidth, kept_.length - j);
-        column_block(in + j * kept_.in, top(), top_length(), width, acc);
-        for (std::int64_t i = 0; i < width; ++i) *reinterpret_cast<T*>(out + (j + i) * kept_.out) = acc[i];
-      }
-    });
-  }
-
   // acc[i] = reduction over n entries of reduced axis k and all of the axes within it, of column i.
   [[gnu::noinline]] void column_block(const char* p, int k, std::int64_t n, std::int64_t width, T* acc) const {
     const LoopAxis& a = plan_.along.axis[k];
     if (k == 0) {
-      if (kept_.in != std::int64_t{sizeof(T)}) return rows<false>(p, a.in, n, width, acc);
-      if (a.in == width * kept_.in && width <= 32) return narrow_rows(p, n, width, acc);
-      return rows<true>(p, a.in, n, width, acc);
+      if (kept_.in == std::int64_t{sizeof(T)} && a.in == width * kept_.in && width <= 32)
+        return narrow_rows(p, n, width, acc);
+      return rows(p, a.in, n, width, acc);
     }
     if (n == 1) return column_block(p, k - 1, plan_.along.axis[k - 1].length, width, acc);
     const std::int64_t half = n / 2;
@@ -250,54 +271,46 @@ class Reducer {
   // Rows of a few elements each, without gaps: taken several at a time, as one wide row.
   [[gnu::noinline]] void narrow_rows(const char* p, std::int64_t n, std::int64_t width, T* acc) const {
     const std::int64_t group = 128 / width, groups = n / group, pitch = width * sizeof(T);
-    if (groups < 2) return rows<true>(p, pitch, n, width, acc);
+    if (groups < 2) return rows(p, pitch, n, width, acc);
     T wide[kWidth];
-    rows<true>(p, group * pitch, groups, group * width, wide);
+    rows(p, group * pitch, groups, group * width, wide);
     fold(wide, group, width);
     std::copy_n(wide, width, acc);
     const std::int64_t rest = n - groups * group;
     if (rest == 0) return;
-    rows<true>(p + (n - rest) * pitch, pitch, rest, width, wide);
+    rows(p + (n - rest) * pitch, pitch, rest, width, wide);
     for (std::int64_t i = 0; i < width; ++i) acc[i] = Op::combine(acc[i], wide[i]);
   }
 
-  template <bool dense>
   [[gnu::noinline]] void rows(const char* p, std::int64_t pitch, std::int64_t n, std::int64_t width, T* acc) const {
     if (n > kLeafRows) {
       const std::int64_t half = n / 2 / kLeafRows * kLeafRows + (n < 2 * kLeafRows ? kLeafRows : 0);
-      rows<dense>(p, pitch, half, width, acc);
+      rows(p, pitch, half, width, acc);
       T right[kWidth];
-      rows<dense>(p + half * pitch, pitch, n - half, width, right);
+      rows(p + half * pitch, pitch, n - half, width, right);
       for (std::int64_t i = 0; i < width; ++i) acc[i] = Op::combine(acc[i], right[i]);
       return;
     }
-    const std::int64_t step = dense ? std::int64_t{sizeof(T)} : kept_.in;
-    for (std::int64_t i = 0; i < width; ++i) acc[i] = load(p + i * step);
-    std::int64_t r = 1;
-    for (; r + 4 <= n; r += 4) {
-      const char *a = p + r * pitch, *b = a + pitch, *c = b + pitch, *d = c + pitch;
-      for (std::int64_t i = 0; i < width; ++i) {
-        const T ab = Op::combine(load(a + i * step), load(b + i * step));
-        const T cd = Op::combine(load(c + i * step), load(d + i * step));
-        acc[i] = Op::combine(acc[i], Op::combine(ab, cd));
-      }
-    }
-    for (; r < n; ++r)
-      for (std::int64_t i = 0; i < width; ++i) acc[i] = Op::combine(acc[i], load(p + r * pitch + i * step));
+    if (kept_.in == std::int64_t{sizeof(T)}) return loops_.rows(p, pitch, n, width, reinterpret_cast<char*>(acc));
+    for (std::int64_t i = 0; i < width; ++i) acc[i] = load(p + i * kept_.in);
+    for (std::int64_t r = 1; r < n; ++r)
+      for (std::int64_t i = 0; i < width; ++i) acc[i] = Op::combine(acc[i], load(p + r * pitch + i * kept_.in));
   }
 
   const Plan& plan_;
+  const ReduceLoops loops_;
   const LoopAxis kept_;  // the innermost kept axis
+  bool by_rows_;
 };
 
 template <class Op>
-void reduce_numbers(DType dtype, const Plan& plan) {
+void reduce_numbers(Reduction r, DType dtype, const Plan& plan) {
   dispatch(dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     constexpr bool ordered = std::is_same_v<Op, MaxOf> || std::is_same_v<Op, MinOf>;
     if constexpr (std::is_floating_point_v<T> || std::is_same_v<T, std::int64_t> ||
                   (ordered && std::is_same_v<T, std::int32_t>))
-      Reducer<Op, T>(plan).run();
+      Reducer<Op, T>(plan, simd().reduce(r, dtype)).run();
   });
 }
 
@@ -328,7 +341,7 @@ void arg_extremum(const Plan& plan) {
   const LoopAxis kept = plan.kept.size ? plan.kept.axis[0] : LoopAxis{1, 0, 0};
   // Side by side when neighbours in memory belong to different outputs, else one after the other.
   const std::int64_t block = std::abs(kept.in) < std::abs(along.in) ? kWidth : 1;
-  plan.kept.visit(1, plan.in, plan.out, [&](const char* in, char* out) {
+  for_kept(plan, 1, 1.0 * static_cast<double>(along.length * kept.length), [&](const char* in, char* out) {
     T best[kWidth];
     std::int64_t index[kWidth];
     for (std::int64_t j = 0; j < kept.length; j += block) {
@@ -365,7 +378,9 @@ void running_sum(const Plan& plan, bool reverse) {
   const std::int64_t in_start = reverse ? last * along.in : 0, out_start = reverse ? last * along.out : 0;
   if (reverse) along = {along.length, -along.in, -along.out};
   const std::int64_t block = std::abs(kept.in) < std::abs(along.in) ? kWidth : 1;
-  plan.kept.visit(1, plan.in + in_start, plan.out + out_start, [&](const char* in, char* out) {
+  for_kept(plan, 1, 1.0 * static_cast<double>(along.length * kept.length), [&](const char* in, char* out) {
+    in += in_start;
+    out += out_start;
     for (std::int64_t j = 0; j < kept.length; j += block) {
       const std::int64_t width = std::min(block, kept.length - j);
       Acc acc[kWidth];
@@ -404,12 +419,12 @@ void CpuBackend::reduce(Reduction r, const Array& in, const Axes& axes, Array& o
   if (dtype == DType::Bool) r = r == Reduction::Any || r == Reduction::Max ? Reduction::Any : Reduction::All;
   const Plan plan = make_plan(in, axes, out);
   switch (r) {
-    case Reduction::Sum: return reduce_numbers<SumOf>(dtype, plan);
-    case Reduction::Prod: return reduce_numbers<ProdOf>(dtype, plan);
-    case Reduction::Max: return reduce_numbers<MaxOf>(dtype, plan);
-    case Reduction::Min: return reduce_numbers<MinOf>(dtype, plan);
-    case Reduction::Any: return Reducer<AnyOf, bool>(plan).run();
-    case Reduction::All: return Reducer<AllOf, bool>(plan).run();
+    case Reduction::Sum: return reduce_numbers<SumOf>(r, dtype, plan);
+    case Reduction::Prod: return reduce_numbers<ProdOf>(r, dtype, plan);
+    case Reduction::Max: return reduce_numbers<MaxOf>(r, dtype, plan);
+    case Reduction::Min: return reduce_numbers<MinOf>(r, dtype, plan);
+    case Reduction::Any: return Reducer<AnyOf, bool>(plan, simd().reduce(r, dtype)).run();
+    case Reduction::All: return Reducer<AllOf, bool>(plan, simd().reduce(r, dtype)).run();
   }
 }
 

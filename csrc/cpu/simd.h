@@ -8,14 +8,24 @@
 
 #include <span>
 
+#include "core/backend.h"
 #include "cpu/elementwise.h"
 #include "cpu/gemm.h"
 
 namespace evolute::cpu {
 
+// The inner loops of a reduction.
+struct ReduceLoops {
+  // *out = reduction of n neighbours.
+  void (*row)(const char* p, std::int64_t n, char* out);
+  // out[i] = reduction over n rows, which lie `pitch` bytes apart, of element i < width; n ≥ 1.
+  void (*rows)(const char* p, std::int64_t pitch, std::int64_t n, std::int64_t width, char* out);
+};
+
 struct SimdKernels {
   const char* name;
   ElementwiseLoop (*elementwise)(int kernel, DType t);  // null where the kernel does not take t
+  ReduceLoops (*reduce)(Reduction r, DType t);
   const GemmKernels<float>* gemm_float;
   const GemmKernels<double>* gemm_double;
 };

@@ -15,6 +15,7 @@
 #include <span>
 
 #include "core/array.h"
+#include "core/thread_pool.h"
 
 namespace evolute::cpu {
 
@@ -68,10 +69,30 @@ class BasicStridedLoop {
     for (int i = 2; i < ndim_; ++i) n *= axes_[i].length;
     return n;
   }
+  std::int64_t size() const noexcept {
+    std::int64_t n = 1;
+    for (int i = 0; i < ndim_; ++i) n *= axes_[i].length;
+    return n;
+  }
 
   template <class F>
   void run(F&& f) const {
     run(f, 0, parts());
+  }
+
+  // The same on several threads where that pays. One element takes `ns` nanoseconds; `make()` gives a function like the
+  // `f` above for each range of parts, which may keep state.
+  template <class Make>
+  void run_split(double ns, Make&& make) const {
+    const std::int64_t n = parts();
+    if (n == 1) return run(make(), 0, 1);
+    parallel_ranges(n, ns * static_cast<double>(size()) / static_cast<double>(n),
+                    [&](std::int64_t begin, std::int64_t end) { run(make(), begin, end); });
+  }
+  // For an `f` without state.
+  template <class F>
+  void run_parallel(double ns, const F& f) const {
+    run_split(ns, [&]() -> const F& { return f; });
   }
 
   template <class F>
@@ -113,7 +134,7 @@ class BasicStridedLoop {
   // Rows (axis 1) by columns (axis 0) of a tile: the cache lines that an operand with transposed axes touches in one
   // tile are used for several rows, and fit L1.
   static constexpr std::int64_t kTileRows = 32, kTileColumns = 128;
-  static constexpr std::int64_t kGrain = 16384;  // elements of one part, roughly; keeps 64-byte alignment
+  static constexpr std::int64_t kGrain = 4096;  // elements of one part, roughly; keeps 64-byte alignment
 
   std::int64_t rows_per_block() const noexcept {
     return tiled_ ? kTileRows : std::max<std::int64_t>(kGrain / axes_[0].length, 1);

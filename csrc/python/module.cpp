@@ -3,6 +3,7 @@
 #include <pybind11/stl.h>
 
 #include "core/buffer.h"
+#include "evolute/threads.h"
 #include "ops/elementwise.h"
 #include "python/bindings.h"
 #include "python/dlpack.h"
@@ -197,6 +198,15 @@ void define_table(py::module_& m) {
         return d;
       },
       "memory_stats() -> dict[str, int]\n\nBytes in use, cached for reuse, and in use at most since the last reset.");
+  m.def("num_threads", num_threads,
+        "num_threads() -> int\n\nReturn how many threads a computation may use, the caller's included.\n\n"
+        "At first it is what the environment variable `EVOLUTE_NUM_THREADS` says, or else the number of CPUs the "
+        "process\nmay use.\n\nRaises\n------\nValueError\n    If that variable is not a positive integer.");
+  m.def("set_num_threads", set_num_threads, py::arg("n"),
+        "set_num_threads(n: int) -> None\n\nLet computations use up to `n` threads, the caller's included.\n\n"
+        "Results do not depend on it. Small work stays on the caller's thread anyway, and so does work in a second\n"
+        "thread while the first computes.\n\nParameters\n----------\nn : int\n    1 keeps all work on the caller's "
+        "thread.\n\nRaises\n------\nValueError\n    Unless `n` is positive.");
   m.def("reset_peak_memory", reset_peak_bytes, "reset_peak_memory() -> None\n\nStarts a new count of peak_bytes.");
   m.def("release_cached_memory", release_cached_memory,
         "release_cached_memory() -> None\n\nReturns cached blocks to the system.");

@@ -35,6 +35,8 @@ from evolute._evolute import (
     from_numpy,
     int32,
     int64,
+    num_threads,
+    set_num_threads,
 )
 from evolute.common.initializer import initializer
 from evolute.context import GRAPH_MODE, PYNATIVE_MODE, get_context, set_context
@@ -96,10 +98,12 @@ __all__ = [
     "load_param_into_net",
     "ms_function",
     "nn",
+    "num_threads",
     "ops",
     "pytype_to_dtype",
     "save_checkpoint",
     "set_context",
+    "set_num_threads",
     "value_and_grad",
     "vjp",
 ]

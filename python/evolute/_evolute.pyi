@@ -727,6 +727,37 @@ def op_table() -> list[dict[str, Any]]:
 def memory_stats() -> dict[str, int]:
     """Bytes in use, cached for reuse, and in use at most since the last reset."""
 
+def num_threads() -> int:
+    """
+    Return how many threads a computation may use, the caller's included.
+
+    At first it is what the environment variable `EVOLUTE_NUM_THREADS` says, or else the number of CPUs the process
+    may use.
+
+    Raises
+    ------
+    ValueError
+        If that variable is not a positive integer.
+    """
+
+def set_num_threads(n: int) -> None:
+    """
+    Let computations use up to `n` threads, the caller's included.
+
+    Results do not depend on it. Small work stays on the caller's thread anyway, and so does work in a second
+    thread while the first computes.
+
+    Parameters
+    ----------
+    n : int
+        1 keeps all work on the caller's thread.
+
+    Raises
+    ------
+    ValueError
+        Unless `n` is positive.
+    """
+
 def reset_peak_memory() -> None:
     """Starts a new count of peak_bytes."""
 

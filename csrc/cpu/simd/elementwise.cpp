@@ -16,6 +16,7 @@ inline namespace EV_SIMD_LEVEL {
 
 extern const GemmKernels<float> gemm_float;  // in gemm.cpp
 extern const GemmKernels<double> gemm_double;
+ReduceLoops reduce_loops(Reduction r, DType t);  // in reduce.cpp
 
 namespace {
 
@@ -292,7 +293,7 @@ ElementwiseLoop elementwise(int kernel, DType t) {
 }  // namespace EV_SIMD_LEVEL
 
 extern const SimdKernels EV_JOIN(simd_kernels_, EV_SIMD_LEVEL);
-const SimdKernels EV_JOIN(simd_kernels_, EV_SIMD_LEVEL) = {EV_STRING(EV_SIMD_LEVEL), elementwise, &gemm_float,
-                                                           &gemm_double};
+const SimdKernels EV_JOIN(simd_kernels_, EV_SIMD_LEVEL) = {EV_STRING(EV_SIMD_LEVEL), elementwise, reduce_loops,
+                                                           &gemm_float, &gemm_double};
 
 }  // namespace evolute::cpu

@@ -20,11 +20,13 @@ _OTHERS = {
     "is_recording",
     "jvp",
     "memory_stats",
+    "num_threads",
     "op_table",
     "promote",
     "release_cached_memory",
     "reset_peak_memory",
     "set_formatter",
+    "set_num_threads",
     "vjp",
 }
 
