@@ -96,7 +96,10 @@ void run_blocks(const RowBlocks& b, ArrayRefs in, std::span<Array* const> out, s
 void run(const Op&, const Attrs* attrs, ArrayRefs in, std::span<Array* const> out) {
   const RowBlocks& b = *attrs_as<RowBlocksAttrs>(attrs).blocks;
   const std::int64_t blocks = (b.n + b.rows - 1) / b.rows;
-  const std::int64_t parts = std::min<std::int64_t>(worthwhile_parts(b.ns * static_cast<double>(b.n)), blocks);
+  // More parts than threads: one that is late, or disturbed, then does fewer of them.
+  constexpr std::int64_t kPartsPerThread = 8;
+  const std::int64_t threads = worthwhile_parts(b.ns * static_cast<double>(b.n));
+  const std::int64_t parts = threads == 1 ? 1 : std::min(kPartsPerThread * threads, blocks);
   std::vector<std::vector<RowSum>> sums(static_cast<std::size_t>(parts));
   parallel_for(parts, [&](std::int64_t p) {
     run_blocks(b, in, out, blocks * p / parts, blocks * (p + 1) / parts, sums[static_cast<std::size_t>(p)]);
