@@ -102,22 +102,26 @@ EV_INLINE std::array<Vec<T>, N> load_full(char* const* data, std::int64_t k) {
 }
 
 // Memory is asked for this many bytes ahead of its use. The processor sees one or two vectors ahead by itself where the
-// function is long, so that computing and waiting for memory would alternate.
+// function is long, so that computing and waiting for memory would alternate. Never beyond the end: short rows are
+// blocks of fused loops, and in the cache.
 constexpr std::int64_t kAhead = 2048;
 
 // Whole vectors of inputs that walk as stated, and output rows; gives the number of elements done. Not inlined: the
 // functions inside are large.
-template <class T, int N, int rows, class F>
+template <class T, int N, int M, int rows, class F>
 __attribute__((noinline)) std::int64_t full_vectors(F f, char* const* data, std::int64_t n) {
   constexpr std::int64_t lanes = Vec<T>::lanes;
+  const std::int64_t reach = n - kAhead / static_cast<std::int64_t>(sizeof(T));
   std::int64_t k = 0;
   for (; k + lanes <= n; k += lanes) {
+    if (k < reach) {
 #pragma GCC unroll 8
-    for (int i = 0; i < N; ++i)
-      if (rows >> i & 1) __builtin_prefetch(data[i] + k * sizeof(T) + kAhead, 0);
-    const auto out = std::apply(f, load_full<T, rows, N>(data, k));
+      for (int i = 0; i < N; ++i)
+        if (rows >> i & 1) __builtin_prefetch(data[i] + k * sizeof(T) + kAhead, 0);
 #pragma GCC unroll 4
-    for (std::size_t o = 0; o < out.size(); ++o) __builtin_prefetch(data[N + o] + k * sizeof(T) + kAhead, 1);
+      for (int o = N; o < N + M; ++o) __builtin_prefetch(data[o] + k * sizeof(T) + kAhead, 1);
+    }
+    const auto out = std::apply(f, load_full<T, rows, N>(data, k));
 #pragma GCC unroll 4
     for (std::size_t o = 0; o < out.size(); ++o) out[o].store(reinterpret_cast<T*>(data[N + o]) + k);
   }
@@ -137,7 +141,7 @@ __attribute__((noinline)) void gathered_vectors(F f, char* const* data, const st
     for (int i = 0; i < N; ++i)
       for (std::int64_t j = 0; j < full; ++j)  // the surplus repeats an element: it raises nothing the others do not
         rows[i][j] = *reinterpret_cast<const T*>(data[i] + (k + (j < count ? j : 0)) * step[i]);
-    full_vectors<T, N, (1 << N) - 1>(f, row, full);
+    full_vectors<T, N, M, (1 << N) - 1>(f, row, full);
     for (int o = N; o < N + M; ++o)
       for (std::int64_t j = 0; j < count; ++j) *reinterpret_cast<T*>(data[o] + (k + j) * step[o]) = rows[o][j];
   }
@@ -155,13 +159,13 @@ void vector_loop(F f, char* const* data, const std::int64_t* step, std::int64_t 
   if (plain) {
     // The patterns that occur: all rows; a scalar on one side; a scalar factor; a scalar parameter.
     if (rows == all)
-      done = full_vectors<T, N, all>(f, data, n);
+      done = full_vectors<T, N, M, all>(f, data, n);
     else if (N > 1 && M == 1 && rows == all - 1)
-      done = full_vectors<T, N, (M == 1 ? all - 1 : all)>(f, data, n);
+      done = full_vectors<T, N, M, (M == 1 ? all - 1 : all)>(f, data, n);
     else if (N > 1 && M == 1 && rows == all >> 1)
-      done = full_vectors<T, N, (M == 1 ? all >> 1 : all)>(f, data, n);
+      done = full_vectors<T, N, M, (M == 1 ? all >> 1 : all)>(f, data, n);
     else if (N == 3 && M == 1 && rows == 2)
-      done = full_vectors<T, N, (N == 3 && M == 1 ? 2 : all)>(f, data, n);
+      done = full_vectors<T, N, M, (N == 3 && M == 1 ? 2 : all)>(f, data, n);
   }
   if (done == n) return;
   char* rest[N + M];
