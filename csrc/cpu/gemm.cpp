@@ -35,26 +35,27 @@ enum class Method { Blocks, Dot, Row };
 template <class T>
 class Product {
  public:
-  Product(const GemmKernels<T>& kernels, Extent e, Matrix<const T> a, Matrix<const T> b, Matrix<T> c)
-      : kernels_(kernels), e_(e), a_(a), b_(b), c_(c) {
+  Product(const GemmKernels<T>& kernels, const Gemm<T>& g) : kernels_(kernels), g_(g) {
     tidy_strides();
     choose_method();
   }
 
   void run() const {
-    if (e_.m * e_.n <= kFewResults && e_.k >= 4 * kLongSum) return run_chunks();
-    if (method_ == Method::Blocks && c_.cs != 1) return run_aside();
+    const Extent& e = g_.extent;
+    if (e.m * e.n <= kFewResults && e.k >= 4 * kLongSum) return run_chunks();
+    if (method_ == Method::Blocks && g_.c.cs != 1) return run_aside();
     const Index parts = worthwhile_parts(nanoseconds());
-    if (parts == 1) return run_part({0, e_.m}, {0, e_.n});
+    if (parts == 1) return run_part({0, e.m}, {0, e.n});
     const auto [rows, columns] = grid(parts);
     parallel_for(rows * columns, [&](Index part) {
-      run_part(share(e_.m, rows, part / columns, 1), share(e_.n, columns, part % columns, kernels_.panel));
+      run_part(share(e.m, rows, part / columns, 1), share(e.n, columns, part % columns, kernels_.panel));
     });
   }
 
  private:
   static constexpr Index kFewResults = 128 * 128, kLongSum = 1024;
-  static constexpr Index kBlockBytes = 1 << 20;  // of B; half of a common L2
+  static constexpr Index kBlockBytes = 1 << 20;     // of B; half of a common L2
+  static constexpr Index kFinishedBytes = 1 << 14;  // of C, for an epilogue; a third of L1
 
   struct Range {
     Index begin, end;
@@ -63,20 +64,25 @@ class Product {
 
   // Along an axis of length 1 a stride means nothing: let it be that of a dense matrix.
   void tidy_strides() {
-    if (e_.k == 1) a_.cs = 1, b_.rs = e_.n;
-    if (e_.m == 1) c_.rs = e_.n;
-    if (e_.n == 1) b_.cs = 1, c_.cs = 1;
+    const Extent& e = g_.extent;
+    if (e.k == 1) g_.a.cs = 1, g_.b.rs = e.n;
+    if (e.m == 1) g_.c.rs = e.n;
+    if (e.n == 1) g_.b.cs = 1, g_.c.cs = 1;
   }
   void transpose() {
-    std::swap(e_.m, e_.n);
-    std::swap(a_, b_);
-    std::swap(a_.rs, a_.cs);
-    std::swap(b_.rs, b_.cs);
-    std::swap(c_.rs, c_.cs);
+    std::swap(g_.extent.m, g_.extent.n);
+    std::swap(g_.a, g_.b);
+    std::swap(g_.a.rs, g_.a.cs);
+    std::swap(g_.b.rs, g_.b.cs);
+    std::swap(g_.c.rs, g_.c.cs);
+    transposed_ = !transposed_;
   }
 
-  bool fits_dot() const { return e_.n <= kernels_.columns && a_.cs == 1 && e_.k >= kDotLength * e_.n; }
-  bool fits_row() const { return e_.m == 1 && b_.cs == 1; }
+  bool fits_dot() const {
+    const Extent& e = g_.extent;
+    return e.n <= kernels_.columns && g_.a.cs == 1 && e.k >= kDotLength * e.n;
+  }
+  bool fits_row() const { return g_.extent.m == 1 && g_.b.cs == 1; }
   static constexpr Index kDotLength = 12;  // from where on a sum over lanes costs less than idle lanes
 
   void choose_method() {
@@ -84,13 +90,15 @@ class Product {
       if (fits_dot()) return void(method_ = Method::Dot);
     for (int turn = 0; turn < 2; ++turn, transpose())
       if (fits_row()) return void(method_ = Method::Row);
-    const bool narrow = e_.n <= kernels_.columns && e_.m > kernels_.columns && a_.rs == 1;
-    if (narrow || (c_.cs != 1 && c_.rs == 1)) transpose();
+    const Extent& e = g_.extent;
+    const bool narrow = e.n <= kernels_.columns && e.m > kernels_.columns && g_.a.rs == 1;
+    if (narrow || (g_.c.cs != 1 && g_.c.rs == 1)) transpose();
   }
 
   // What one thread takes, about: the arithmetic at full rate, or the reading of both matrices.
   double nanoseconds() const {
-    const double m = static_cast<double>(e_.m), n = static_cast<double>(e_.n), k = static_cast<double>(e_.k);
+    const Extent& e = g_.extent;
+    const double m = static_cast<double>(e.m), n = static_cast<double>(e.n), k = static_cast<double>(e.k);
     if (method_ != Method::Blocks) return (m + n) * k * sizeof(T) / 10;
     return m * n * k / (3 * static_cast<double>(kernels_.panel));
   }
@@ -102,14 +110,15 @@ class Product {
 
   // Parts along the rows and the columns of C: so that the largest is small, and little of B is packed twice.
   std::pair<Index, Index> grid(Index parts) const {
-    if (method_ == Method::Dot) return {std::min(parts, e_.m), 1};
+    const Extent& e = g_.extent;
+    if (method_ == Method::Dot) return {std::min(parts, e.m), 1};
     std::pair<Index, Index> best{1, 1};
     double least = 0;
     for (Index columns = 1; columns <= parts; ++columns) {
-      const Index rows = std::min(parts / columns, e_.m);
-      if (columns > quotient_up(e_.n, kernels_.panel)) break;
-      const double m = static_cast<double>(quotient_up(e_.m, rows));
-      const double n = static_cast<double>(round_up(quotient_up(e_.n, columns), kernels_.panel));
+      const Index rows = std::min(parts / columns, e.m);
+      if (columns > quotient_up(e.n, kernels_.panel)) break;
+      const double m = static_cast<double>(quotient_up(e.m, rows));
+      const double n = static_cast<double>(round_up(quotient_up(e.n, columns), kernels_.panel));
       const double work = (m + 8) * n;
       if (columns == 1 || work < least) best = {rows, columns}, least = work;
     }
@@ -118,18 +127,19 @@ class Product {
 
   // Few results, each a long sum: partial sums side by side, then their sum.
   void run_chunks() const {
-    const Index chunks = std::min<Index>(std::bit_floor(static_cast<std::uint64_t>(e_.k / kLongSum)), 16);
-    const Index size = e_.m * e_.n;
+    const Extent& e = g_.extent;
+    const Index chunks = std::min<Index>(std::bit_floor(static_cast<std::uint64_t>(e.k / kLongSum)), 16);
+    const Index size = e.m * e.n;
     T* sums;
     const Ref<Buffer> buffer = allocate(chunks * size, sums);
     const auto chunk = [&](Index i) {
-      const Range k = share(e_.k, chunks, i, 64);
-      Product part = *this;
-      part.e_.k = k.size();
-      part.a_.p += k.begin * a_.cs;
-      part.b_.p += k.begin * b_.rs;
-      part.c_ = {sums + i * size, e_.n, 1};
-      part.run_part({0, e_.m}, {0, e_.n});
+      const Range k = share(e.k, chunks, i, 64);
+      Product part = aside(sums + i * size);
+      part.g_.extent.k = k.size();
+      part.g_.a.p += k.begin * g_.a.cs;
+      part.g_.b.p += k.begin * g_.b.rs;
+      part.g_.panels = nullptr;
+      part.run_part({0, e.m}, {0, e.n});
     };
     if (worthwhile_parts(nanoseconds()) > 1)
       parallel_for(chunks, chunk);
@@ -137,96 +147,132 @@ class Product {
       for (Index i = 0; i < chunks; ++i) chunk(i);
     for (Index i = 1; i < chunks; ++i)
       for (Index j = 0; j < size; ++j) sums[j] += sums[i * size + j];
-    copy_result(sums);
+    put(sums);
   }
 
   // Where neither rows nor columns of C are dense, or the transposed product is the better one.
   void run_aside() const {
     T* result;
-    const Ref<Buffer> buffer = allocate(e_.m * e_.n, result);
-    Product aside = *this;
-    aside.c_ = {result, e_.n, 1};
-    aside.run();
-    copy_result(result);
+    const Ref<Buffer> buffer = allocate(g_.extent.m * g_.extent.n, result);
+    aside(result).run();
+    put(result);
   }
-  void copy_result(const T* from) const {
-    for (Index i = 0; i < e_.m; ++i)
-      for (Index j = 0; j < e_.n; ++j) c_.p[i * c_.rs + j * c_.cs] = from[i * e_.n + j];
+  // The same product with a dense result elsewhere, and that result put where it belongs.
+  Product aside(T* result) const {
+    Product product = *this;
+    product.g_.c = {result, g_.extent.n, 1};
+    product.g_.add = false;
+    product.g_.epilogue = {};
+    return product;
+  }
+  void put(const T* from) const {
+    for (Index i = 0; i < g_.extent.m; ++i)
+      for (Index j = 0; j < g_.extent.n; ++j, ++from) *g_.c.at(i, j) = g_.add ? *g_.c.at(i, j) + *from : *from;
+    finish({0, g_.extent.m}, {0, g_.extent.n});
+  }
+
+  void finish(Range rows, Range columns) const {
+    if (!g_.epilogue) return;
+    if (transposed_) std::swap(rows, columns);
+    g_.epilogue.run(g_.epilogue.context, rows.begin, columns.begin, rows.size(), columns.size());
   }
 
   void run_part(Range rows, Range columns) const {
-    const Extent e{rows.size(), columns.size(), e_.k};
-    const Matrix<const T> a{a_.p + rows.begin * a_.rs, a_.rs, a_.cs}, b{b_.p + columns.begin * b_.cs, b_.rs, b_.cs};
-    const Matrix<T> c{c_.p + rows.begin * c_.rs + columns.begin * c_.cs, c_.rs, c_.cs};
-    switch (method_) {
-      case Method::Dot: return run_dot(e, a, b, c);
-      case Method::Row: return kernels_.row(e, a, b, c);
-      case Method::Blocks: return run_blocks(e, a, b, c);
-    }
+    if (method_ == Method::Blocks) return run_blocks(rows, columns);
+    Gemm<T> g = g_;
+    g.extent = {rows.size(), columns.size(), g_.extent.k};
+    g.a.p = g_.a.at(rows.begin, 0);
+    g.b.p = g_.b.at(0, columns.begin);
+    g.c.p = g_.c.at(rows.begin, columns.begin);
+    method_ == Method::Dot ? run_dot(g) : kernels_.row(g);
+    finish(rows, columns);
   }
 
-  void run_dot(Extent e, Matrix<const T> a, Matrix<const T> b, Matrix<T> c) const {
-    if (b.rs == 1) return kernels_.dot(e, a, b, c);
+  void run_dot(Gemm<T>& g) const {
+    if (g.b.rs == 1) return kernels_.dot(g);
+    const Index k = g.extent.k;
     T* columns;
-    const Ref<Buffer> buffer = allocate(e.n * e.k, columns);
-    for (Index j = 0; j < e.n; ++j)
-      for (Index p = 0; p < e.k; ++p) columns[j * e.k + p] = b.p[p * b.rs + j * b.cs];
-    kernels_.dot(e, a, {columns, 1, e.k}, c);
+    const Ref<Buffer> buffer = allocate(g.extent.n * k, columns);
+    for (Index j = 0; j < g.extent.n; ++j)
+      for (Index p = 0; p < k; ++p) columns[j * k + p] = *g.b.at(p, j);
+    g.b = {columns, 1, k};
+    kernels_.dot(g);
   }
 
-  bool worth_packing(Extent e, Matrix<const T> b) const {
-    if (b.cs != 1) return true;
-    const Index pitch = b.rs * Index{sizeof(T)};
-    return (pitch >= 4096 && e.m > 2 * kernels_.rows) || (pitch >= 1024 && e.m > 12 * kernels_.rows);
+  bool worth_packing(Index m) const {
+    if (g_.b.cs != 1) return true;
+    const Index pitch = g_.b.rs * Index{sizeof(T)};
+    return (pitch >= 4096 && m > 2 * kernels_.rows) || (pitch >= 1024 && m > 12 * kernels_.rows);
   }
 
-  void run_blocks(Extent e, Matrix<const T> a, Matrix<const T> b, Matrix<T> c) const {
+  void run_blocks(Range rows, Range columns) const {
     const Index panel = kernels_.panel;
-    const Index depth = quotient_up(e.k, quotient_up(e.k, kernels_.depth));
+    const Index depth = quotient_up(g_.extent.k, quotient_up(g_.extent.k, kernels_.depth));
     const Index most = std::max<Index>(kBlockBytes / (depth * Index{sizeof(T)} * panel), 1) * panel;
-    const Index width = round_up(quotient_up(e.n, quotient_up(e.n, most)), panel);
-    const bool pack_b = worth_packing(e, b);
-    const bool pack_a = a.cs * Index{sizeof(T)} >= 1024 && width >= 4 * panel;
+    const Index width = round_up(quotient_up(columns.size(), quotient_up(columns.size(), most)), panel);
+    const T* panels = transposed_ ? nullptr : g_.panels;
+    const bool pack_b = !panels && worth_packing(rows.size());
+    const bool pack_a = g_.a.cs * Index{sizeof(T)} >= 1024 && width >= 4 * panel;
     T* packed = nullptr;
     const Ref<Buffer> buffer = pack_b ? allocate(depth * width, packed) : Ref<Buffer>();
-    for (Index j = 0; j < e.n; j += width) {
-      const Index n = std::min(width, e.n - j);
-      for (Index p = 0; p < e.k; p += depth) {
-        const Index k = std::min(depth, e.k - p);
-        const Matrix<const T> from{b.p + p * b.rs + j * b.cs, b.rs, b.cs};
-        GemmBlock<T> block{{e.m, n, k}, {a.p + p * a.cs, a.rs, a.cs}, from.p, b.rs, panel, c.p + j, c.rs, p > 0,
+
+    for (Index j = columns.begin; j < columns.end; j += width) {
+      const Index n = std::min(width, columns.end - j);
+      for (Index p = 0; p < g_.extent.k; p += depth) {
+        const Index k = std::min(depth, g_.extent.k - p);
+        const bool last = p + k == g_.extent.k;
+        GemmBlock<T> block{{rows.size(), n, k},
+                           {nullptr, g_.a.rs, g_.a.cs},
+                           g_.b.at(p, j),
+                           g_.b.rs,
+                           panel,
+                           nullptr,
+                           g_.c.rs,
+                           g_.add || p > 0,
                            pack_a};
         if (pack_b) {
-          kernels_.pack(from, k, n, packed);
+          kernels_.pack({g_.b.at(p, j), g_.b.rs, g_.b.cs}, k, n, packed);
           block.b = packed;
           block.b_rs = panel;
           block.b_panel = panel * k;
+        } else if (panels) {
+          block.b = panels + j * g_.extent.k + p * panel;
+          block.b_rs = panel;
+          block.b_panel = panel * g_.extent.k;
         }
-        kernels_.block(block);
+        // An epilogue wants the rows while they are near.
+        const Index height = g_.epilogue && last
+                                 ? round_up(quotient_up(kFinishedBytes, n * Index{sizeof(T)}), kernels_.rows)
+                                 : rows.size();
+        for (Index i = rows.begin; i < rows.end; i += height) {
+          block.extent.m = std::min(height, rows.end - i);
+          block.a.p = g_.a.at(i, p);
+          block.c = g_.c.at(i, j);
+          kernels_.block(block);
+          if (last) finish({i, i + block.extent.m}, {j, j + n});
+        }
       }
     }
   }
 
   const GemmKernels<T>& kernels_;
-  Extent e_;
-  Matrix<const T> a_, b_;
-  Matrix<T> c_;
+  Gemm<T> g_;
+  bool transposed_ = false;
   Method method_ = Method::Blocks;
 };
 
 }  // namespace
 
 template <class T>
-void gemm(const GemmKernels<T>& kernels, Extent e, Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
-  if (e.m == 0 || e.n == 0) return;
-  if (e.k == 0) {
-    for (Index i = 0; i < e.m; ++i)
-      for (Index j = 0; j < e.n; ++j) c.p[i * c.rs + j * c.cs] = T(0);
-    return;
-  }
-  Product<T>(kernels, e, a, b, c).run();
+void gemm(const GemmKernels<T>& kernels, const Gemm<T>& g) {
+  const auto [m, n, k] = g.extent;
+  if (m == 0 || n == 0) return;
+  if (k > 0) return Product<T>(kernels, g).run();
+  for (Index i = 0; i < m && !g.add; ++i)
+    for (Index j = 0; j < n; ++j) *g.c.at(i, j) = T(0);
+  if (g.epilogue) g.epilogue.run(g.epilogue.context, 0, 0, m, n);
 }
-template void gemm(const GemmKernels<float>&, Extent, Matrix<const float>, Matrix<const float>, Matrix<float>);
-template void gemm(const GemmKernels<double>&, Extent, Matrix<const double>, Matrix<const double>, Matrix<double>);
+template void gemm(const GemmKernels<float>&, const Gemm<float>&);
+template void gemm(const GemmKernels<double>&, const Gemm<double>&);
 
 }  // namespace evolute::cpu

@@ -10,6 +10,8 @@ template <class T>
 struct Matrix {
   T* p;
   std::int64_t rs, cs;  // from one row to the next, from one column to the next
+
+  [[gnu::always_inline]] T* at(std::int64_t i, std::int64_t j) const { return p + i * rs + j * cs; }
 };
 
 // Of a product: an m x k matrix times a k x n matrix.
@@ -17,7 +19,28 @@ struct Extent {
   std::int64_t m, n, k;
 };
 
-// C = A B, or C += A B with `add`. Rows of B and of C are dense.
+// What is done with the results while they are in the cache: `run` is called for blocks of C that are finished, on the
+// thread that computed them. The blocks cover C, none of them twice; threads may be at different ones at a time.
+struct Epilogue {
+  void (*run)(void* context, std::int64_t row, std::int64_t column, std::int64_t rows, std::int64_t columns) = nullptr;
+  void* context = nullptr;
+
+  explicit operator bool() const { return run; }
+};
+
+// A product, C = A B or with `add` C += A B; all sizes and strides. C shares no memory with A and B.
+template <class T>
+struct Gemm {
+  Extent extent;
+  Matrix<const T> a, b;
+  Matrix<T> c;
+  bool add = false;
+  // B in panels, from GemmKernels::pack. For a small B that is used many times; null where it is not.
+  const T* panels = nullptr;
+  Epilogue epilogue = {};
+};
+
+// Part of a product that goes from cache to registers. Rows of B and of C are dense.
 template <class T>
 struct GemmBlock {
   Extent extent;
@@ -40,19 +63,23 @@ struct GemmKernels {
   std::int64_t columns;  // largest n of `dot`
 
   void (*block)(const GemmBlock<T>& block);
-  // Copies a k x n matrix into panels, one after the other: each row after row, `panel` wide, padded with zeros.
+  // Copies a k x n matrix into panels, one after the other: each row after row, `panel` wide, padded with zeros. That
+  // is panel_elements(k, n) in all.
   void (*pack)(Matrix<const T> b, std::int64_t k, std::int64_t n, T* out);
-  // C = A B where the rows of A and the columns of B are dense.
-  void (*dot)(Extent e, Matrix<const T> a, Matrix<const T> b, Matrix<T> c);
-  // C = A B where A has one row and the rows of B are dense.
-  void (*row)(Extent e, Matrix<const T> a, Matrix<const T> b, Matrix<T> c);
+  // Where the rows of A and the columns of B are dense.
+  void (*dot)(const Gemm<T>& g);
+  // Where A has one row and the rows of B are dense.
+  void (*row)(const Gemm<T>& g);
+
+  std::int64_t panel_elements(std::int64_t k, std::int64_t n) const { return (n + panel - 1) / panel * panel * k; }
 };
 
-// C = A B for all sizes and strides, on several threads where that pays. The result does not depend on their number.
+// Computes a product; on several threads where that pays. Inside of a parallel region it runs on the caller's thread,
+// and scratch comes from that thread's cache of memory: for blocks of a larger computation. The result does not depend
+// on the number of threads.
 template <class T>
-void gemm(const GemmKernels<T>& kernels, Extent e, Matrix<const T> a, Matrix<const T> b, Matrix<T> c);
-extern template void gemm(const GemmKernels<float>&, Extent, Matrix<const float>, Matrix<const float>, Matrix<float>);
-extern template void gemm(const GemmKernels<double>&, Extent, Matrix<const double>, Matrix<const double>,
-                          Matrix<double>);
+void gemm(const GemmKernels<T>& kernels, const Gemm<T>& g);
+extern template void gemm(const GemmKernels<float>&, const Gemm<float>&);
+extern template void gemm(const GemmKernels<double>&, const Gemm<double>&);
 
 }  // namespace evolute::cpu

@@ -82,7 +82,7 @@ void batched(const Array& a, const Array& b, Array& out, F&& product) {
 template <class T>
 void float_matmul(const GemmKernels<T>& kernels, const Array& a, const Array& b, Array& out) {
   batched<T>(a, b, out,
-             [&](Extent e, Matrix<const T> x, Matrix<const T> y, Matrix<T> z) { gemm(kernels, e, x, y, z); });
+             [&](Extent e, Matrix<const T> x, Matrix<const T> y, Matrix<T> z) { gemm(kernels, {e, x, y, z}); });
 }
 
 }  // namespace

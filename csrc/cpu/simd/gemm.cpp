@@ -295,7 +295,7 @@ constexpr int kDotColumns = 4;
 
 // MR rows of A times NC columns of B; lanes run along k.
 template <class T, int MR, int NC>
-void dot_rows(Index k, Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
+void dot_rows(Index k, Matrix<const T> a, Matrix<const T> b, Matrix<T> c, bool add) {
   constexpr int L = Lanes<T>::count, Q = kQuad<T>;
   V<T> acc[NC][MR] = {};
   const auto step = [&](auto load_at) __attribute__((always_inline)) {
@@ -325,25 +325,28 @@ void dot_rows(Index k, Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
 #pragma GCC unroll 8
       for (int i = 0; i < MR; i += Q) sum_lanes<T>(&acc[j][i], sums + i);
     }
-    for (int i = 0; i < MR; ++i) c.p[i * c.rs + j * c.cs] = sums[i];
+    for (int i = 0; i < MR; ++i) *c.at(i, j) = add ? *c.at(i, j) + sums[i] : sums[i];
   }
 }
 
 template <class T, int NC>
-void dot_columns(Extent e, Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
+void dot_columns(const Gemm<T>& g) {
   constexpr int MR = 4;
+  const auto rows = [&]<int R>(std::integral_constant<int, R>, Index i) {
+    dot_rows<T, R, NC>(g.extent.k, {g.a.at(i, 0), g.a.rs, 1}, g.b, {g.c.at(i, 0), g.c.rs, g.c.cs}, g.add);
+  };
   Index i = 0;
-  for (; i + MR <= e.m; i += MR) dot_rows<T, MR, NC>(e.k, {a.p + i * a.rs, a.rs, 1}, b, {c.p + i * c.rs, c.rs, c.cs});
-  for (; i < e.m; ++i) dot_rows<T, 1, NC>(e.k, {a.p + i * a.rs, a.rs, 1}, b, {c.p + i * c.rs, c.rs, c.cs});
+  for (; i + MR <= g.extent.m; i += MR) rows(std::integral_constant<int, MR>{}, i);
+  for (; i < g.extent.m; ++i) rows(std::integral_constant<int, 1>{}, i);
 }
 
 template <class T>
-void dot(Extent e, Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
-  switch (e.n) {
-    case 1: return dot_columns<T, 1>(e, a, b, c);
-    case 2: return dot_columns<T, 2>(e, a, b, c);
-    case 3: return dot_columns<T, 3>(e, a, b, c);
-    default: return dot_columns<T, kDotColumns>(e, a, b, c);
+void dot(const Gemm<T>& g) {
+  switch (g.extent.n) {
+    case 1: return dot_columns<T, 1>(g);
+    case 2: return dot_columns<T, 2>(g);
+    case 3: return dot_columns<T, 3>(g);
+    default: return dot_columns<T, kDotColumns>(g);
   }
 }
 
@@ -351,7 +354,10 @@ void dot(Extent e, Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
 
 // A few rows of B at a time, from end to end: as memory likes to be read. The sums of so many columns stay in L1.
 template <class T>
-void row(Extent e, Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
+void row(const Gemm<T>& g) {
+  const Extent e = g.extent;
+  const Matrix<const T> a = g.a, b = g.b;
+  const Matrix<T> c = g.c;
   constexpr int L = Lanes<T>::count, kTogether = 8;
   constexpr Index kColumns = 4096 / sizeof(T);
   alignas(64) T sums[kColumns];
@@ -376,7 +382,7 @@ void row(Extent e, Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
     Index p = 0;
     for (; p + kTogether <= e.k; p += kTogether) rows(std::integral_constant<int, kTogether>{}, p);
     for (; p < e.k; ++p) rows(std::integral_constant<int, 1>{}, p);
-    for (Index j = 0; j < n; ++j) c.p[(j0 + j) * c.cs] = sums[j];
+    for (Index j = 0; j < n; ++j) *c.at(0, j0 + j) = g.add ? *c.at(0, j0 + j) + sums[j] : sums[j];
   }
 }
 
