@@ -182,10 +182,42 @@ template <class V>
 constexpr V one_minus_square(V x) {
   return (1 - x) * (1 + x);
 }
-// x^(y − k) for a small integer k.
+// k x^(y − j), and the logarithm as a part of k: terms of the derivatives of pow. Where a factor is 0 at x = 0, the
+// other is made finite, so that the product is 0 and its own derivatives are.
 template <class V>
-constexpr V pow_less(V x, V y, int k) {
-  return pow(x, y - k);
+constexpr V pow_term(V k, V x, V y, int j) {
+  return k * pow(x, select(x == 0 && k == 0, V(j), y) - j);
+}
+template <class V>
+constexpr V pow_log(V x, V y, int j) {
+  return log(select(x == 0 && y > j, V(1), x));
+}
+// 1/(1 + x²), also where x² overflows.
+template <class V>
+constexpr V inverse_one_plus_square(V x) {
+  const auto large = abs(x) > 1e9;
+  const V inverse = 1 / select(large, x, 1 + x * x);
+  return inverse * select(large, inverse, V(1));
+}
+// x/h, y/h and 1/h with h = hypot(x, y); 0, 0 and 1 at the origin.
+template <class V>
+struct Direction {
+  V x, y, inverse;
+};
+template <class V>
+constexpr Direction<V> direction(V x, V y) {
+  const V h = select(x == 0 && y == 0, V(1), hypot(x, y));
+  return {x / h, y / h, 1 / h};
+}
+// x/h² and y/h².
+template <class V>
+struct Point {
+  V x, y;
+};
+template <class V>
+constexpr Point<V> inversion(V x, V y) {
+  const Direction<V> d = direction(x, y);
+  return {d.x * d.inverse, d.y * d.inverse};
 }
 // 1/cosh² through e = exp(−2|x|), which neither cancels nor overflows.
 template <class V>
@@ -203,8 +235,34 @@ V softplus(V x) {
   return select(x > 0 || x != x, x, V(0)) + log1p(exp(-abs(x)));
 }
 template <class V>
-V normal_cdf(V x) {
+constexpr V normal_cdf(V x) {
   return 0.5 * erfc(-kSqrtHalf * x);
+}
+// The rounding error of x/√2, magnified by x², is made up for.
+template <class T>
+Scalar<T> normal_cdf(Scalar<T> x) {
+  using S = Scalar<T>;
+  constexpr T c = static_cast<T>(kSqrtHalf),
+              rest = static_cast<T>(kSqrtHalf - c + (sizeof(T) == 8 ? -4.833646656726457e-17 : 0));
+  const T z = -x.v * c;
+  const T error = std::fma(-x.v, c, -z) - x.v * rest;
+  return 0.5 * (erfc(S(z)) - select(abs(x) < 40, kTwoOverSqrtPi * exp(S(-z * z)) * error, S(0)));
+}
+template <class V>
+constexpr V erf_d1(V x) {
+  return kTwoOverSqrtPi * exp(-(x * x));
+}
+template <class V>
+constexpr V erf_d2(V x) {
+  return -2 * (x * (kTwoOverSqrtPi * exp(-(x * x))));
+}
+template <class V>
+constexpr V gelu_d1(V x) {
+  return normal_cdf(x) + x * (kInvSqrtTwoPi * exp(-0.5 * x * x));
+}
+template <class V>
+constexpr V gelu_d2(V x) {
+  return (kSqrtTwo - x) * ((kSqrtTwo + x) * (kInvSqrtTwoPi * exp(-0.5 * x * x)));
 }
 
 EV_LEVEL_END

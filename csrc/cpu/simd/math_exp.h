@@ -67,22 +67,6 @@ EV_INLINE Vec<T> expm1_reduced(Vec<T> r) {
   return fma(r * r, horner(r, kExpm1F, kExpm1D), r);
 }
 
-// r of an argument that scale() takes to 0 or inf, which may be anything: made harmless. Elsewhere arguments are
-// bounded.
-template <class T>
-EV_INLINE Vec<T> bounded(Vec<T> r) {
-#if defined(__AVX512F__)
-  // The lesser magnitude; 1/2 where r is NaN.
-  using W = typename Vec<T>::V;
-  if constexpr (sizeof(T) == 4)
-    return {(W)_mm512_range_ps((__m512)r.v, _mm512_set1_ps(0.5f), 2)};
-  else
-    return {(W)_mm512_range_pd((__m512d)r.v, _mm512_set1_pd(0.5), 2)};
-#else
-  return r;
-#endif
-}
-
 template <class T>
 EV_INLINE Vec<T> exp(Vec<T> x) {
 #if !defined(__AVX512F__)  // where scale() takes any n

@@ -169,21 +169,66 @@ EV_INLINE Vec<T> atan2(Vec<T> y, Vec<T> x) {
   return flip_sign(trig::add_to_multiple(base, V(1), r, trig::atan_excess(r)), y);
 }
 
+// |x| and |y| as large ≥ small, multiplied by a power of two that keeps their squares in range; both keep NaN.
+template <class T>
+struct Sides {
+  static constexpr T far = sizeof(T) == 4 ? T(0x1p100) : T(0x1p600);
+  Vec<T> large, small;  // multiplied by up · down, one of which is 1
+  Vec<T> up, down;
+  VecMask<T> huge, tiny;
+};
+template <class T>
+EV_INLINE Sides<T> sides(Vec<T> x, Vec<T> y) {
+  using V = Vec<T>;
+  constexpr T high = sizeof(T) == 4 ? T(0x1p60) : T(0x1p500), far = Sides<T>::far;
+  const V ax = abs(x), ay = abs(y);
+  const auto steep = ay > ax;
+  const V small = select(steep, ax, ay), large = select(steep, ay, ax);
+  const auto huge = large > V(high), tiny = large < V(1 / high);
+  const V up = select(tiny, V(far), V(1)), down = select(huge, V(1 / far), V(1)), by = up * down;
+  return {large * by, small * by, up, down, huge, tiny};
+}
+
 template <class T>
 EV_INLINE Vec<T> hypot(Vec<T> x, Vec<T> y) {
   using V = Vec<T>;
-  constexpr T high = sizeof(T) == 4 ? T(0x1p60) : T(0x1p500), low = 1 / high;
-  constexpr T down = sizeof(T) == 4 ? T(0x1p-100) : T(0x1p-600), up = 1 / down;
-  const V ax = abs(x), ay = abs(y);
-  const auto steep = ay > ax;
-  const V small = select(steep, ax, ay), large = select(steep, ay, ax);  // both keep NaN
-  const auto huge = large > V(high), tiny = large < V(low);
-  const V by = select(huge, V(down), select(tiny, V(up), V(1))),
-          back = select(huge, V(up), select(tiny, V(down), V(1)));
-  const V a = large * by, b = small * by;
-  const V h = sqrt(fma(a, a, b * b)) * back;
+  constexpr T far = Sides<T>::far;
+  const auto [a, b, up, down, huge, tiny] = sides(x, y);
+  const V h = sqrt(fma(a, a, b * b)) * select(huge, V(far), select(tiny, V(1 / far), V(1)));
   const V infinity = Format<T>::infinity;
-  return select(ax == infinity || ay == infinity, infinity, h);  // even beside NaN
+  return select(abs(x) == infinity || abs(y) == infinity, infinity, h);  // even beside NaN
+}
+
+// 1/√(a² + b²) in two parts, for a ≥ b ≥ 0 with squares in range; of some finite number if both are 0.
+template <class T>
+struct InverseRadius {
+  Vec<T> high, low;
+};
+template <class T>
+EV_INLINE InverseRadius<T> inverse_radius(Vec<T> a, Vec<T> b) {
+  using V = Vec<T>;
+  const V q = select(a == 0, V(1), a * a), s = fma(b, b, q);
+  const V s_low = fma(b, b, q - s) + fma(a, a, -q);
+  const V r = rsqrt(s);
+  const V p = s * r, p_low = fma(s, r, -p) + s_low * r;
+  return {r, V(T(0.5)) * r * (fma(-p, r, V(1)) - p_low * r)};
+}
+
+template <class T>
+EV_INLINE Direction<Vec<T>> direction(Vec<T> x, Vec<T> y) {
+  const auto s = sides(x, y);
+  const auto [r, r_low] = inverse_radius(s.large, s.small);
+  const Vec<T> a = x * s.up, b = y * s.up;
+  return {fma(a, r, a * r_low) * s.down, fma(b, r, b * r_low) * s.down, (r + r_low) * (s.up * s.down)};
+}
+
+template <class T>
+EV_INLINE Point<Vec<T>> inversion(Vec<T> x, Vec<T> y) {
+  const auto s = sides(x, y);
+  const auto [r, r_low] = inverse_radius(s.large, s.small);
+  const Vec<T> by = s.up * s.down, a = x * by, b = y * by;
+  const Vec<T> square = r * r, low = fma(r, r, -square) + (r + r) * r_low;
+  return {fma(a, square, a * low) * by, fma(b, square, b * low) * by};
 }
 
 EV_LEVEL_END

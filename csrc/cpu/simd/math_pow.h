@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cpu/simd/math_exp.h"
+#include "cpu/simd/math_log.h"
 #include "cpu/simd/scale.h"
 
 namespace evolute::math {
@@ -45,57 +46,60 @@ EV_INLINE Pair<T> log_pair(Vec<T> x) {
   return {hi, k - hi + 2 * t + fma(e, V(Ln2Short<T>::lo), 2 * t_low)};
 }
 
-// e^(hi + lo); for infinite hi, whatever lo.
+// k x^(y − j) for a small integer j. The power is p 2ⁿ until k has been multiplied in, and x^−j is a division by the
+// fraction of x and a difference of exponents: so only the result can overflow, underflow, or be rounded as a subnormal
+// number, and y − j is not formed, whose rounding error would be magnified by log x.
 template <class T>
-EV_INLINE Vec<T> exp_pair(Vec<T> hi, Vec<T> lo) {
+EV_INLINE Vec<T> pow_term(Vec<T> k, Vec<T> x, Vec<T> y, int j) {
   using V = Vec<T>;
+  constexpr T inf = Format<T>::infinity;
+  constexpr T end = 2 * Format<T>::bias;  // beyond 2^±end results are 0 or inf
+  const V a = abs(x);
+  const auto [l, l_low] = log_pair(a);
+  const V exponent = select(a == 1, V(0), y);  // 1 also for infinite y
+  V hi = exponent * l, lo = fma(exponent, l, -hi) + exponent * l_low;
 #if !defined(__AVX512F__)
-  constexpr T bound = sizeof(T) == 4 ? T(110) : T(750);
+  constexpr T bound = sizeof(T) == 4 ? T(500) : T(3500);
   lo = select(abs(hi) < V(bound), lo, V(0));
   hi = at_least(at_most(hi, bound), -bound);
 #endif
   const V magic = kRoundMagic<T>;
-  const V n = fma(hi, V(0x1.71547652b82fep+0), magic) - magic;
+  V n = fma(hi, V(0x1.71547652b82fep+0), magic) - magic;
   const V r = bounded(fma(n, V(-Ln2<T>::hi), hi) + fma(n, V(-Ln2<T>::lo), lo));
-  return scale(fma(r, expm1_quotient(r), V(1)), n);
-}
-
-// x^(y + y_low), told whether that is an integer and odd.
-template <class T>
-EV_INLINE Vec<T> pow_of_sum(Vec<T> x, Vec<T> y, Vec<T> y_low, VecMask<T> integer, VecMask<T> odd) {
-  using V = Vec<T>;
-  constexpr T inf = Format<T>::infinity;
-  const V a = abs(x);
-  const auto [l, l_low] = log_pair(a);
-  const V k = select(a == 1, V(0), y);  // 1 also for infinite y
-  const V hi = k * l;
-  const V power = exp_pair(hi, fma(k, l, -hi) + fma(k, l_low, y_low * l));
+  V p = k * fma(r, expm1_quotient(r), V(1));
+  if (j != 0) {
+    const auto [m, e] = split(a);
+    p = j == 1 ? p * (1 / m) : p / (m * m);
+    n = n - e * V(j);
+  }
+  p = select(n < V(2 - end), V(0), p);  // even if k is infinite
+#if !defined(__AVX512F__)
+  n = at_least(at_most(n, end), 2 - end);
+#endif
+  V size = scale(p, n);
 
   const auto edge = a == 0 || a == V(inf);
-  const auto grows = (y > 0) == (a > 1);
-  const V size = select(edge, select(grows, V(inf), V(0)), power);
-  const V result = select(odd, copysign(size, x), size);
+  if (any(edge)) [[unlikely]] {
+    const V power = select(y == V(j), V(1), select((y > V(j)) == (a > 1), V(inf), V(0)));
+    size = select(edge, select(k == 0 || power == 0, V(0), k * power), size);
+  }
+  const V half = 0.5 * y;
+  const auto integer = floor(y) == y, even = floor(half) == half;
+  const auto odd = j % 2 != 0 ? even || !integer : integer && !even;  // if not an integer: beside an infinity only
   const auto none = (x < 0 && !integer && a < V(inf)) || x != x || y != y;
-  return select(y == 0 || x == 1, V(1), select(none, V(Format<T>::nan), result));
+  return select(none, V(Format<T>::nan), select(odd, flip_sign(size, x), size));
 }
 
 template <class T>
 EV_INLINE Vec<T> pow(Vec<T> x, Vec<T> y) {
-  const Vec<T> half = 0.5 * y;
-  const auto integer = floor(y) == y;
-  return pow_of_sum(x, y, Vec<T>(0), integer, integer && floor(half) != half);
+  return select(y == 0 || x == 1, Vec<T>(1), pow_term(Vec<T>(1), x, y, 0));
 }
 
-// x^(y − k), with the difference in two parts (Knuth's TwoSum): its rounding error would be magnified by log x.
+// log x from the same steps.
 template <class T>
-EV_INLINE Vec<T> pow_less(Vec<T> x, Vec<T> y, int k) {
-  using V = Vec<T>;
-  const V d = y - V(k);
-  const V back = d - y;
-  const V low = select(abs(y) < V(Format<T>::infinity), y - (d - back) - (V(k) + back), V(0));
-  const V half = 0.5 * y;
-  const auto integer = floor(y) == y, even = k % 2 != 0 ? floor(half) != half : floor(half) == half;
-  return pow_of_sum(x, d, low, integer, integer && !even);
+EV_INLINE Vec<T> pow_log(Vec<T> x, Vec<T>, int) {
+  const auto [hi, lo] = log_pair(abs(x));
+  return log_edges(hi + lo, x);
 }
 
 // ⌊x / y⌋ and what is left over. The quotient is rounded, perhaps up to an integer: a remainder of the wrong sign

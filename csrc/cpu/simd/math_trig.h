@@ -206,14 +206,8 @@ EV_INLINE Vec<T> tan_or_cot(Vec<T> high, Vec<T> low, VecMask<T> odd, const T (&c
   // D(r) is about D(high) − 0.7 r shift; sin²(r)/r², the factor in δ, is 0.81 at π/4 and 1 at 0.
   const V k = r * V(T(0.78)), delta = fma(k, fma(-k, shift, d_low), minus_low);
   const V num = select(odd, -d, r), den = select(odd, r, d);
-  if constexpr (sizeof(T) == 4) {  // the quotient's own rounding too
-    const V inverse = V(1) / den;
-    const V y = num * inverse;
-    return y + fma(fma(-y, den, num), inverse, -delta * fma(y, y, V(1)));
-  } else {
-    const V y = num / den;
-    return fma(-delta, fma(y, y, V(1)), y);
-  }
+  const V inverse = V(1) / den, y = num * inverse;  // and the quotient's own rounding
+  return y - fma(fma(y, den, -num), inverse, delta * fma(y, y, V(1)));
 }
 
 }  // namespace trig
