@@ -39,7 +39,7 @@ def test_example(example, mode):
 
 def test_most_outputs_are_the_documented_text():
     same = [example for example in guide.EXAMPLES if example.output(ev.GRAPH_MODE) == example.documented]
-    assert len(same) >= 9
+    assert len(same) >= 8  # one more without fused multiply-add, which changes the last digit of a sum of products
 
 
 def test_all_examples_of_the_guide_are_there():

@@ -53,7 +53,7 @@ TensorList CompiledFunction::operator()(const TensorList& inputs) const {
     Recording recording;
     TensorList symbols;
     for (const Aval& a : signature) symbols.push_back(recording.input(a));
-    plan = std::make_shared<Plan>(optimize(recording.finish(state_->f(symbols))));
+    plan = compile(recording.finish(state_->f(symbols)));
     std::lock_guard lock(state_->mutex);
     state_->plans[signature] = plan;
   }

@@ -4,6 +4,8 @@
 #include <map>
 #include <set>
 
+#include "graph/rewrite.h"
+
 namespace evolute {
 
 namespace {
@@ -98,7 +100,10 @@ struct Plan::Frame {
   std::vector<Array*> array;        // of each value
 };
 
-Plan::Plan(std::shared_ptr<const Graph> graph) : graph_(std::move(graph)), steps_(fuse(*graph_)) { place(); }
+Plan::Plan(std::shared_ptr<const Graph> graph, std::vector<PassEffect> effects)
+    : graph_(std::move(graph)), effects_(std::move(effects)), steps_(fuse(*graph_)) {
+  place();
+}
 
 Plan::~Plan() = default;
 
@@ -181,11 +186,12 @@ void Plan::run_steps(Frame& frame) const {
   SmallVector<const Array*, 8> in;
   SmallVector<Array*, 8> out;
   for (const Step& step : steps_) {
+    const Graph::Node& node = *step.nodes[0];
     in.clear();
     for (ValueId id : step.in) in.push_back(array[index(id)]);
     if (step.kind == Step::Kind::View) {
       const ValueId id = step.out[0];
-      hold(id, step.node->op->view(*step.node->op, step.node->attrs.get(), *in[0], graph_->values[index(id)]));
+      hold(id, node.op->view(*node.op, node.attrs.get(), *in[0], graph_->values[index(id)]));
       continue;
     }
     out.clear();
@@ -196,7 +202,7 @@ void Plan::run_steps(Frame& frame) const {
     if (step.kind == Step::Kind::Fused)
       backend(DeviceType::CPU).fused(step.program, in, out);
     else
-      step.node->op->kernel(*step.node->op, step.node->attrs.get(), in, out);
+      node.op->kernel(*node.op, node.attrs.get(), in, out);
   }
 }
 
@@ -225,6 +231,18 @@ void Plan::run_into(std::span<const Array* const> inputs, std::span<Array* const
   for (std::size_t i = 0; i < outputs.size(); ++i) array[index(graph_->outputs[i])] = outputs[i];
   run_steps(*frame);
   give_back(std::move(frame));
+}
+
+std::shared_ptr<const Plan> compile(std::shared_ptr<Graph> recorded) {
+  std::vector<PassEffect> effects;
+  std::shared_ptr<Graph> graph = optimize(std::move(recorded), &effects);
+  return std::make_shared<const Plan>(std::move(graph), std::move(effects));
+}
+
+std::shared_ptr<const Plan> compile(std::shared_ptr<Graph> recorded, std::span<const std::string> passes) {
+  std::vector<PassEffect> effects;
+  for (const std::string& name : passes) recorded = run_pass(name, *recorded, &effects);
+  return std::make_shared<const Plan>(std::move(recorded), std::move(effects));
 }
 
 }  // namespace evolute

@@ -14,8 +14,8 @@ namespace evolute {
 struct Step {
   enum class Kind : std::uint8_t { Kernel, View, Fused };
   Kind kind;
-  const Graph::Node* node;  // null for fused loops
-  FusedProgram program;     // of fused loops
+  std::vector<const Graph::Node*> nodes;  // several in fused loops, else one
+  FusedProgram program;                   // of fused loops
   std::vector<ValueId> in, out;
 };
 
@@ -32,16 +32,20 @@ struct Placement {
   std::size_t offset = 0;  // in the arena
 };
 
+struct PassEffect;  // graph/rewrite.h
+
 // Groups the nodes of a graph into steps, in an order in which they can run.
 std::vector<Step> fuse(const Graph& graph);
 
 class Plan {
  public:
-  explicit Plan(std::shared_ptr<const Graph> graph);
+  // `effects`: what the passes did on the way to this graph, for `explain`.
+  explicit Plan(std::shared_ptr<const Graph> graph, std::vector<PassEffect> effects = {});
   ~Plan();
 
   const Graph& graph() const { return *graph_; }
   const std::vector<Step>& steps() const { return steps_; }
+  const std::vector<PassEffect>& effects() const { return effects_; }
   std::size_t arena_bytes() const { return arena_bytes_; }
 
   // Runs on concrete inputs and the values of the graph's variables (`read_variables`). Gives the outputs, followed by
@@ -59,6 +63,7 @@ class Plan {
   void run_steps(Frame& frame) const;
 
   std::shared_ptr<const Graph> graph_;
+  std::vector<PassEffect> effects_;
   std::vector<Step> steps_;
   std::vector<Placement> placement_;  // of each value
   std::vector<ValueId> own_outputs_;  // values placed as Output
@@ -66,5 +71,10 @@ class Plan {
   mutable std::mutex mutex_;
   mutable std::vector<std::unique_ptr<Frame>> frames_;  // not in use
 };
+
+// The plan of a graph as it was recorded, after all passes, or after those named, in their order. Throws ValueError for
+// an unknown name.
+std::shared_ptr<const Plan> compile(std::shared_ptr<Graph> recorded);
+std::shared_ptr<const Plan> compile(std::shared_ptr<Graph> recorded, std::span<const std::string> passes);
 
 }  // namespace evolute

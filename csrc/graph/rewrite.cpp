@@ -1,5 +1,7 @@
 #include "graph/rewrite.h"
 
+#include <algorithm>
+
 namespace evolute {
 
 std::shared_ptr<Graph> rewrite(const Graph& graph, const RewriteRule& rule) {
@@ -47,19 +49,52 @@ const Op& primitive(std::string_view name) {
   throw ValueError(cat("no primitive is named ", name));
 }
 
-std::shared_ptr<Graph> optimize(std::shared_ptr<Graph> graph) {
-  constexpr int kRounds = 4;  // each round's gains come from the one before; few programs need more than two
+namespace {
+
+constexpr Pass kPasses[] = {
+    {"share_common", share_common, "equal operations on equal operands are done once"},
+    {"fold_constants", fold_constants, "what depends on constants alone is computed while compiling"},
+    {"simplify", simplify, "algebraic identities, chains of views, transposes into flags of products"},
+    {"contract", contract, "sums of broadcast products become matrix products"},
+    {"collapse", collapse, "values that flow the same linear way into one sum are added first"},
+    {"share_factors", share_factors, "derivative kernels of one residual share their factors"},
+    {"block_rows", block_rows, "what treats rows alike runs block of rows by block of rows"}};
+
+}  // namespace
+
+std::span<const Pass> passes() { return kPasses; }
+
+std::shared_ptr<Graph> run_pass(std::string_view name, const Graph& graph, std::vector<PassEffect>* effects) {
+  for (const Pass& pass : kPasses) {
+    if (pass.name != name) continue;
+    std::shared_ptr<Graph> result = pass.run(graph);
+    if (effects) effects->push_back({&pass, graph.nodes.size(), result->nodes.size()});
+    return result;
+  }
+  std::string names;
+  for (const Pass& pass : kPasses) names += cat(names.empty() ? "" : ", ", pass.name);
+  throw ValueError(cat("no pass is named ", name, "; there are ", names));
+}
+
+std::shared_ptr<Graph> optimize(std::shared_ptr<Graph> graph, std::vector<PassEffect>* effects) {
+  const auto run = [&](std::string_view name) { graph = run_pass(name, *graph, effects); };
   const auto tidy = [&] {
+    constexpr int kRounds = 4;  // each round's gains come from the one before; few programs need more than two
     for (int round = 0; round < kRounds; ++round) {
       const std::size_t before = graph->nodes.size();
-      graph = simplify(*fold_constants(*graph));
+      run("fold_constants");
+      run("simplify");
       if (graph->nodes.size() == before) break;
     }
   };
+  run("share_common");
   tidy();
-  graph = collapse(*graph);
+  run("contract");
+  run("collapse");
   tidy();
-  return block_rows(share_factors(*graph));
+  run("share_factors");
+  run("block_rows");
+  return graph;
 }
 
 }  // namespace evolute

@@ -41,14 +41,32 @@ inline bool is_uniform_of(const Tensor& t, double wanted) {
 // A primitive by name, looked up once per use: `static const Op& sum = primitive("sum");`
 const Op& primitive(std::string_view name);
 
-// The passes, each in the file of its name under passes/.
+// The passes, each in the file of its name under passes/. All of them drop what nobody needs, and share equal work.
+std::shared_ptr<Graph> share_common(const Graph& graph);
 std::shared_ptr<Graph> fold_constants(const Graph& graph);
 std::shared_ptr<Graph> simplify(const Graph& graph);
+std::shared_ptr<Graph> contract(const Graph& graph);
 std::shared_ptr<Graph> collapse(const Graph& graph);
 std::shared_ptr<Graph> share_factors(const Graph& graph);
-std::shared_ptr<Graph> block_rows(std::shared_ptr<Graph> graph);
+std::shared_ptr<Graph> block_rows(const Graph& graph);
 
-// All of them in order, until nothing changes.
-std::shared_ptr<Graph> optimize(std::shared_ptr<Graph> graph);
+struct Pass {
+  std::string_view name;
+  std::shared_ptr<Graph> (*run)(const Graph& graph);
+  std::string_view summary;
+};
+std::span<const Pass> passes();
+
+// What a pass did to a graph.
+struct PassEffect {
+  const Pass* pass;
+  std::size_t before, after;  // nodes
+};
+
+// Runs one by name, and appends what it did to `effects`, unless null. Throws ValueError for an unknown name.
+std::shared_ptr<Graph> run_pass(std::string_view name, const Graph& graph, std::vector<PassEffect>* effects);
+
+// All of them in order, the algebraic ones until nothing changes. `effects`: where to note what each did.
+std::shared_ptr<Graph> optimize(std::shared_ptr<Graph> graph, std::vector<PassEffect>* effects = nullptr);
 
 }  // namespace evolute

@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <bit>
+#include <optional>
+#include <sstream>
 #include <unordered_map>
 
-#include "graph/plan.h"
+#include "graph/explain.h"
 #include "graph/rewrite.h"
 #include "python/bindings.h"
 #include "python/tree.h"
@@ -178,8 +180,12 @@ bool is_result(py::handle o) { return is_tensor(o.ptr()) && !as_py_tensor(o.ptr(
 
 class Compiled {
  public:
-  Compiled(py::function fn, py::function on_record, py::function on_fallback)
-      : fn_(std::move(fn)), on_record_(std::move(on_record)), on_fallback_(std::move(on_fallback)) {}
+  Compiled(py::function fn, py::function on_record, py::function on_fallback,
+           std::optional<std::vector<std::string>> passes)
+      : fn_(std::move(fn)),
+        on_record_(std::move(on_record)),
+        on_fallback_(std::move(on_fallback)),
+        passes_(std::move(passes)) {}
 
   py::object call(const py::args& args, const py::kwargs& kwargs) {
     if (!at_top_level()) return fn_(*args, **kwargs);
@@ -220,10 +226,16 @@ class Compiled {
     const auto guards = std::exchange(guards_, {});
   }
   std::size_t recorded() const { return entries_.size(); }
-  std::string describe() const {
-    std::string s;
-    for (const auto& [key, e] : entries_) s += e.plan ? cat(e.plan->graph()) : std::string("runs eagerly\n");
-    return s;
+  // What each recording does, by one of the functions of graph/explain.h; those that run eagerly are left out.
+  std::vector<std::string> described(void (*write)(std::ostream&, const Plan&)) const {
+    std::vector<std::string> all;
+    for (const auto& [key, e] : entries_) {
+      if (!e.plan) continue;
+      std::ostringstream s;
+      write(s, *e.plan);
+      all.push_back(std::move(s).str());
+    }
+    return all;
   }
 
   template <class F>
@@ -288,7 +300,8 @@ class Compiled {
       outputs.push_back(value_of(o.ptr()));
       return wrapped({});
     });
-    entry.plan = std::make_shared<Plan>(optimize(recording.finish(outputs)));
+    std::shared_ptr<Graph> graph = recording.finish(outputs);
+    entry.plan = passes_ ? compile(std::move(graph), *passes_) : compile(std::move(graph));
     std::vector<Guard> guards;
     for (py::handle g : announcement.finish(signature.held)) guards.push_back(Guard::from(g.cast<py::tuple>()));
     std::swap(guards_, guards);
@@ -333,6 +346,7 @@ class Compiled {
   static constexpr std::size_t kMaxEntries = 256;
 
   py::function fn_, on_record_, on_fallback_;
+  const std::optional<std::vector<std::string>> passes_;
   std::vector<Guard> guards_;  // of all entries
   std::unordered_map<std::string, Entry> entries_;
   std::uint64_t epoch_ = mutation_epoch;
@@ -360,19 +374,27 @@ void define_compiled(py::module_& m) {
   using py::arg;
   py::class_<Compiled>(m, "Compiled", "A function recorded once per signature and replayed without the interpreter.",
                        py::custom_type_setup(set_up_collection))
-      .def(py::init<py::function, py::function, py::function>(), arg("fn"), arg("on_record"), arg("on_fallback"),
+      .def(py::init<py::function, py::function, py::function, std::optional<std::vector<std::string>>>(), arg("fn"),
+           arg("on_record"), arg("on_fallback"), arg("passes") = py::none(),
            "__init__(fn: Callable[..., Any], on_record: Callable[[bool, list[Any]], list[tuple[Any, Any, Any]]], "
            "on_fallback: "
-           "Callable[[BaseException, tuple[Any, ...], dict[str, Any]], Any]) -> None\n\n"
+           "Callable[[BaseException, tuple[Any, ...], dict[str, Any]], Any], passes: Sequence[str] | None = None) -> "
+           "None\n\n"
            "on_record(True, []) is called before fn is recorded and on_record(False, static arguments) after it; the "
            "latter "
            "returns what the recording depends on: (closure cell, None, content), (dict or list, key, item) or (dict "
            "or list, None, length).\n"
-           "on_fallback(error, args, kwargs) runs a function that cannot be recorded.")
+           "on_fallback(error, args, kwargs) runs a function that cannot be recorded.\n"
+           "passes: names of those to run; all by default.")
       .def("__call__", &Compiled::call, "__call__(*args: Any, **kwargs: Any) -> Any")
       .def("clear", &Compiled::clear, "clear() -> None\n\nForgets all recorded graphs.")
       .def_property_readonly("recorded", &Compiled::recorded, "recorded: int\n\nNumber of signatures known.")
-      .def("describe", &Compiled::describe, "describe() -> str\n\nThe recorded graphs as text.");
+      .def(
+          "explain", [](const Compiled& c) { return c.described(explain); },
+          "explain() -> list[str]\n\nOf each recording: the passes, the graph, the steps and the memory.")
+      .def(
+          "to_dot", [](const Compiled& c) { return c.described(write_dot); },
+          "to_dot() -> list[str]\n\nDrawings of the recordings in the language of Graphviz.");
   m.def("at_top_level", at_top_level,
         "at_top_level() -> bool\n\nTrue when no transform and no recording is active on this thread.");
   m.def(

@@ -21,6 +21,12 @@ def numbers(text: str) -> list[str]:
     return [number for number in TOKEN.findall(text) if number]
 
 
+def _form(text: str, padding: str | None) -> str:
+    """Replace the numbers, and drop what matches `padding`."""
+    form = TOKEN.sub(lambda match: "#" if match[1] else match[0], text)
+    return re.sub(padding, "", form) if padding else form
+
+
 @dataclass(frozen=True)
 class Example:
     """An example of the guide.
@@ -57,17 +63,15 @@ class Example:
     def agrees(self, output: str) -> bool:
         """Tell whether `output` has the documented form, and its numbers to 2 units in the last place of float32.
 
-        Where the guide is loose, numbers may differ by its rounding too, and neither commas nor spaces count.
+        Where a last digit differs, so may the padding of the others. Where the guide is loose, numbers may differ by its
+        rounding too, and neither commas nor spaces count.
         """
-        return self._form(output) == self._form(self.documented) and all(
-            abs(float(got) - float(wanted)) <= 2 * np.spacing(np.float32(abs(float(wanted)))) + self._rounding(wanted)
-            for got, wanted in zip(numbers(output), numbers(self.documented), strict=True)
+        got, wanted = numbers(output), numbers(self.documented)
+        padding = r"[\s,]" if self.loose else r"\s+" if [*map(float, got)] != [*map(float, wanted)] else None
+        return _form(output, padding) == _form(self.documented, padding) and all(
+            abs(float(a) - float(b)) <= 2 * np.spacing(np.float32(abs(float(b)))) + self._rounding(b)
+            for a, b in zip(got, wanted, strict=True)
         )
-
-    def _form(self, text: str) -> str:
-        """Replace the numbers."""
-        form = TOKEN.sub(lambda match: "#" if match[1] else match[0], text)
-        return re.sub(r"[\s,]", "", form) if self.loose else form
 
     def _rounding(self, number: str) -> float:
         """Return half a unit of the last digit written, where the guide rounds."""

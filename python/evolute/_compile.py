@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import os
+import pathlib
 import sys
 import threading
 import types
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 from evolute import _evolute, _guards, context
@@ -64,14 +66,21 @@ class Compiled:
         What to record.
     source : callable, optional
         The user's function in it, whose surroundings are watched for changes; `fn` by default.
+    passes : sequence of str, optional
+        The passes to run on recordings, in this order; by default all of them, as the compiler sees fit.
     """
 
-    def __init__(self, fn: Callable[..., Any], source: Callable[..., Any] | None = None) -> None:
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        source: Callable[..., Any] | None = None,
+        passes: Sequence[str] | None = None,
+    ) -> None:
         self._fn = fn
         self._source = fn if source is None else source
         self._guards: dict[Any, _guards.Guard] = {}
         self._warned: set[str] = set()
-        self._core = _evolute.Compiled(fn, self._on_record, self._on_fallback)
+        self._core = _evolute.Compiled(fn, self._on_record, self._on_fallback, passes)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the recording of this signature, making it first if there is none."""
@@ -86,9 +95,57 @@ class Compiled:
         """Number of signatures recorded."""
         return self._core.recorded
 
-    def describe(self) -> str:
-        """Return the recorded graphs as text, one line per operation."""
-        return self._core.describe()
+    def explain(self) -> str:
+        """Say what the recordings do.
+
+        Returns
+        -------
+        str
+            For each recorded signature: the passes and how many operations each left, the graph, the steps with the
+            bytes they read and write and their floating-point operations, the memory. Print it.
+        """
+        return "\n".join(self._core.explain())
+
+    def to_dot(self) -> str:
+        """Draw the recordings in the language of Graphviz, one digraph after the other.
+
+        Operations are boxes, arrays are arrows; what runs as one loop, or block of rows by block of rows, is framed.
+        """
+        return "\n".join(self._core.to_dot())
+
+    def to_svg(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Draw the recording as SVG.
+
+        Parameters
+        ----------
+        path : path, optional
+            File to write the drawing to.
+
+        Returns
+        -------
+        str
+            The drawing; with several recorded signatures, that of the last one.
+
+        Raises
+        ------
+        RuntimeError
+            If nothing is recorded yet, or Graphviz's program `dot` is not installed.
+        """
+        import shutil  # both only here: they take time to import
+        import subprocess
+
+        graphs = self._core.to_dot()
+        if not graphs:
+            raise RuntimeError("to_svg: nothing is recorded yet; call the function first")
+        dot = shutil.which("dot")
+        if dot is None:
+            raise RuntimeError("to_svg: needs dot of Graphviz (https://graphviz.org); to_dot() does not")
+        done = subprocess.run([dot, "-Tsvg"], input=graphs[-1], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(f"to_svg: dot failed: {done.stderr.strip()[:500]}")
+        if path is not None:
+            pathlib.Path(path).write_text(done.stdout, encoding="utf-8")
+        return done.stdout
 
     def _on_record(self, begin: bool, arguments: list[Any]) -> list[_guards.Guard]:
         if begin:
@@ -164,7 +221,8 @@ def jit(fn: Callable[P, R]) -> Callable[P, R]:
     Returns
     -------
     callable
-        A function of the same arguments and results.
+        A function of the same arguments and results. Its methods `explain()`, `to_dot()` and `to_svg()` show what was
+        made of the recordings; see `Compiled`.
 
     Examples
     --------
@@ -182,5 +240,7 @@ def jit(fn: Callable[P, R]) -> Callable[P, R]:
         result: R = compiled(*args, **kwargs)
         return result
 
+    for name in ("explain", "to_dot", "to_svg"):
+        setattr(call, name, getattr(compiled, name))
     call.compiled = compiled  # type: ignore[attr-defined]
     return call

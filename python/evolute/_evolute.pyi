@@ -793,10 +793,12 @@ class Compiled:
         fn: Callable[..., Any],
         on_record: Callable[[bool, list[Any]], list[tuple[Any, Any, Any]]],
         on_fallback: Callable[[BaseException, tuple[Any, ...], dict[str, Any]], Any],
+        passes: Sequence[str] | None = None,
     ) -> None:
         """
         on_record(True, []) is called before fn is recorded and on_record(False, static arguments) after it; the latter returns what the recording depends on: (closure cell, None, content), (dict or list, key, item) or (dict or list, None, length).
         on_fallback(error, args, kwargs) runs a function that cannot be recorded.
+        passes: names of those to run; all by default.
         """
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
     def clear(self) -> None:
@@ -804,8 +806,10 @@ class Compiled:
     @property
     def recorded(self) -> int:
         """Number of signatures known."""
-    def describe(self) -> str:
-        """The recorded graphs as text."""
+    def explain(self) -> list[str]:
+        """Of each recording: the passes, the graph, the steps and the memory."""
+    def to_dot(self) -> list[str]:
+        """Drawings of the recordings in the language of Graphviz."""
 
 def at_top_level() -> bool:
     """True when no transform and no recording is active on this thread."""

@@ -289,11 +289,11 @@ class Blocking {
 
 }  // namespace
 
-std::shared_ptr<Graph> block_rows(std::shared_ptr<Graph> graph) {
-  const std::int64_t n = common_rows(*graph);
-  if (n == 0) return graph;
-  const Blocking blocking(*graph, n);
-  return blocking.idle() ? graph : blocking.build();
+std::shared_ptr<Graph> block_rows(const Graph& graph) {
+  const std::int64_t n = common_rows(graph);
+  if (n == 0) return std::make_shared<Graph>(graph);
+  const Blocking blocking(graph, n);
+  return blocking.idle() ? std::make_shared<Graph>(graph) : blocking.build();
 }
 
 }  // namespace evolute

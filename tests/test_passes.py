@@ -1,0 +1,356 @@
+"""Graph passes, each alone: what it changes, and that random programs compute the same before and after."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import numpy as np
+import pytest
+from checks import as_double, assert_close
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from programs import interpret, programs
+
+import evolute as ev
+from evolute import Tensor, ops
+from evolute._compile import Compiled
+
+PASSES = ["share_common", "fold_constants", "simplify", "contract", "collapse", "share_factors", "block_rows"]
+
+
+def compiled(fn, passes, *args):
+    """Compile with the passes named, and run; gives the result and how often each operation is in the graph."""
+    function = Compiled(fn, passes=passes)
+    result = function(*args)
+    graph = function.explain().partition("graph:\n")[2].partition("steps (")[0]
+    return result, Counter(re.findall(r"= ([\w.]+)", graph.replace("= constant", "")))
+
+
+def floats(*shape, seed=0, dtype=np.float64):
+    return Tensor(np.random.default_rng(seed).uniform(0.2, 1.5, shape).astype(dtype))
+
+
+def check(fn, passes, *args, rtol=1e-13):
+    """Like `compiled`, after comparing with what eager mode gives."""
+    got, operations = compiled(fn, passes, *args)
+    assert_close(got.asnumpy(), fn(*args).asnumpy(), rtol)
+    return operations
+
+
+# ---- one by one ------------------------------------------------------------------------------------------------------
+
+
+def test_without_passes_the_graph_is_as_recorded():
+    operations = check(lambda x: ops.sin(x) * ops.sin(x) + 0 * x, [], floats(3))
+    assert operations == {"sin": 2, "mul": 2, "add": 1}
+
+
+def test_dead_code_and_common_subexpressions():
+    def f(x):
+        ops.exp(x)  # nobody wants it
+        return ops.sin(x) * ops.cos(x + 1) + ops.sin(x) * ops.cos(x + 1)
+
+    assert check(f, [], floats(3))["exp"] == 0
+    operations = check(f, ["share_common"], floats(3))
+    assert operations == {"sin": 1, "cos": 1, "mul": 1, "add": 2}
+
+
+def test_operations_that_differ_in_parameters_are_not_shared():
+    def f(x):
+        return ops.sum(x, axis=0) + ops.sum(x, axis=1) + ops.sum(x.T, axis=1)
+
+    assert check(f, ["share_common"], floats(3, 3))["sum"] == 3
+
+
+def test_equal_constants_are_one():
+    def f(x):
+        return ops.ones((3,), ev.float64) * ops.sin(x) + ops.ones((3,), ev.float64) * ops.sin(x)
+
+    assert check(f, ["fold_constants"], floats(3)) == {"sin": 1, "mul": 1, "add": 1}
+
+
+def test_constants_are_folded_up_to_a_size():
+    table = Tensor(np.arange(6.0).reshape(2, 3))
+    operations = check(lambda x: x * ops.exp(ops.sum(table, axis=0)), ["fold_constants"], floats(3))
+    assert operations == {"mul": 1}
+    large = Tensor(np.arange(1e5))
+    assert check(lambda x: x * ops.exp(large), ["fold_constants"], floats(1))["exp"] == 1
+    uniform = ops.ones((10**6,))
+    assert check(lambda x: x * ops.exp(uniform), ["fold_constants"], floats(1))["exp"] == 0
+
+
+@pytest.mark.parametrize(
+    ("fn", "want"),
+    [
+        (lambda x: x + 0, {}),
+        (lambda x: 1 * x / 1, {}),
+        (lambda x: ops.neg(ops.neg(x)), {}),
+        (lambda x: x - (-x), {"add": 1}),
+        (lambda x: (-x) * (-x), {"mul": 1}),
+        (lambda x: 2 * (3 * (x * 4)), {"mul": 1}),
+        (lambda x: ops.pow(x, Tensor(2.0, ev.float64)), {"square": 1}),
+        (lambda x: ops.pow(x, Tensor(1.0, ev.float64)), {}),
+        (lambda x: x.T.T, {}),
+        (lambda x: ops.transpose(ops.transpose(x, (1, 0)), (1, 0)) * 2, {"mul": 1}),
+        (lambda x: x.reshape(-1).reshape(3, 2), {"reshape": 1}),
+        (lambda x: ops.matmul(x.T, x), {"matmul": 1}),
+        (lambda x: ops.matmul(x, x.T), {"matmul": 1}),
+        (lambda x: ops.sum(ops.broadcast_to(x, (5, 2, 3)), axis=0), {"mul": 1}),
+        (lambda x: ops.broadcast_to(x, (5, 2, 3)) * ops.ones((5, 1, 1), ev.float64), {"broadcast_to": 1}),
+        (lambda x: ops.cast(x, ev.float64) + ops.stop_gradient(x), {"add": 1}),
+    ],
+)
+def test_algebraic_identities(fn, want):
+    operations = check(fn, ["share_common", "fold_constants", "simplify", "fold_constants", "simplify"], floats(2, 3))
+    assert operations == want
+
+
+@pytest.mark.parametrize(
+    ("fn", "shapes"),
+    [
+        (lambda a, b: ops.sum(a[:, :, None] * b[None], axis=1), [(4, 5), (5, 6)]),
+        (lambda a, b: ops.sum(a[:, None, :] * b[None], axis=2), [(4, 5), (6, 5)]),
+        (lambda a, b: ops.sum(a[:, :, None] * b[:, None, :], axis=0), [(4, 5), (4, 6)]),
+        (lambda a, b: ops.sum(a * b), [(4, 5), (4, 5)]),
+        (lambda a, b: ops.sum(a[:, :, None, :] * b[:, None], axis=-1), [(3, 4, 5), (3, 6, 5)]),  # batched
+        (lambda a, b: ops.sum(a[:, None, :, None] * b[None, :, None, :], axis=(2, 3)), [(4, 5), (6, 7)]),
+    ],
+)
+def test_sums_of_broadcast_products(fn, shapes):
+    args = [floats(*s, seed=i) for i, s in enumerate(shapes)]
+    before = check(fn, ["share_common", "simplify"], *args)
+    assert before["matmul"] == 0
+    operations = check(fn, ["share_common", "simplify", "contract"], *args)
+    if fn(*args).ndim == 2 and len(shapes[0]) == 2 and args[0].shape[-1] * args[1].shape[-1] == 35:
+        assert operations["matmul"] == 0  # each operand is summed by itself: no contraction
+    else:
+        assert (operations["matmul"], operations["mul"]) == (1, 0)
+
+
+def test_products_that_are_wanted_themselves_stay():
+    def f(a, b):
+        product = a[:, :, None] * b[None]
+        return ops.sum(product, axis=1) + ops.max(product)
+
+    assert check(f, ["simplify", "contract"], floats(4, 5), floats(5, 6))["matmul"] == 0
+
+
+def test_sweeps_that_were_traced_one_by_one_become_one():
+    """Three derivatives of one network, each by a sweep of its own, and the gradient of their sum."""
+
+    def net(w, x):
+        return ops.matmul(ops.tanh(ops.matmul(x, w)), w)
+
+    def loss(w, x):
+        first = ev.grad(lambda x: ops.sum(net(w, x)))(x)
+        again = ev.grad(lambda x: ops.sum(net(w, x)))(x)
+        return ops.sum(first**2) + ops.sum(ops.sin(again)) + ops.sum(net(w, x))
+
+    args = floats(4, 4, seed=1), floats(6, 4, seed=2)
+    before = check(ev.grad(loss), [], *args)
+    shared = check(ev.grad(loss), ["share_common"], *args)
+    after = check(ev.grad(loss), ["share_common", "collapse"], *args)
+    assert after["matmul"] < shared["matmul"] < before["matmul"]
+
+
+def test_collapse_of_linear_streams():
+    def f(a, b, w):
+        return ops.matmul(ops.matmul(a, w), w) + ops.matmul(ops.matmul(ops.sin(b), w), w)
+
+    args = floats(5, 4, seed=1), floats(5, 4, seed=2), floats(4, 4, seed=3)
+    assert check(f, ["share_common", "collapse"], *args)["matmul"] == 2
+
+    def g(a, b, w):  # the first product is wanted by itself
+        first = ops.matmul(a, w)
+        return ops.concat([first + ops.matmul(b, w), first])
+
+    assert check(g, ["share_common", "collapse"], *args)["matmul"] == 2
+
+
+def test_collapse_keeps_apart_what_ends_in_different_results():
+    def f(a, b, w):
+        return ops.concat([ops.matmul(a, w), ops.matmul(b, w)])
+
+    assert check(f, ["collapse"], floats(5, 4), floats(5, 4, seed=1), floats(4, 4))["matmul"] == 2
+
+
+def test_the_laplacian_is_carried_as_one_stream():
+    """Σᵢ ∂²u/∂xᵢ²: the sum of the second derivatives goes through the last layers once, not once for each i."""
+    w1, w2, w3 = floats(3, 8, seed=1), floats(8, 8, seed=2), floats(8, 1, seed=3)
+    basis = [Tensor(np.eye(3)[i : i + 1]) for i in range(3)]
+
+    def u(x):
+        return ops.matmul(ops.tanh(ops.matmul(ops.tanh(ops.matmul(x, w1)), w2)), w3)
+
+    def laplacian(x):
+        total = None
+        for e in basis:
+            v = ops.broadcast_to(e, x.shape)
+            second = ev.jvp(lambda x, v=v: ev.jvp(u, x, v)[1], x, v)[1]
+            total = second if total is None else total + second
+        return total
+
+    x = floats(5, 3, seed=4)
+    before = check(laplacian, ["share_common", "fold_constants", "simplify"], x, rtol=1e-12)
+    after = check(laplacian, ["share_common", "fold_constants", "simplify", "collapse"], x, rtol=1e-12)
+    assert before["matmul"] - after["matmul"] >= 4
+
+
+def test_factors_of_derivative_kernels_are_shared():
+    def f(x):
+        return ev.grad(ev.grad(lambda x: ops.sum(ops.tanh(x))))(x) + ev.grad(lambda x: ops.sum(ops.tanh(x)))(x)
+
+    operations = check(f, ["share_common", "share_factors"], floats(7))
+    assert not any(name.startswith("tanh.") for name in operations)
+    assert operations["sech2"] == 1
+
+
+def test_a_single_derivative_kernel_stays():
+    assert check(ev.grad(lambda x: ops.sum(ops.tanh(x))), ["share_factors"], floats(7))["tanh.d1"] == 1
+
+
+# ---- row blocks ------------------------------------------------------------------------------------------------------
+
+
+def mlp(x, w1, b1, w2):
+    return ops.matmul(ops.tanh(ops.matmul(x, w1) + b1), w2)
+
+
+@pytest.mark.parametrize("rows", [4096, 5003, 10001])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_network_runs_in_row_blocks(rows, dtype):
+    args = [floats(*s, seed=i, dtype=dtype) for i, s in enumerate([(rows, 3), (3, 32), (32,), (32, 2)])]
+
+    def step(x, w1, b1, w2):
+        def loss(w1, b1, w2):
+            u = mlp(x, w1, b1, w2)
+            u_x = ev.grad(lambda x: ops.sum(mlp(x, w1, b1, w2)))(x)
+            return ops.mean(u * u) + ops.mean(u_x**2)
+
+        return ev.value_and_grad(loss, (0, 1, 2))(w1, b1, w2)
+
+    function = Compiled(step)
+    value, grads = function(*args)
+    assert "row_blocks" in function.explain()
+    want, want_grads = step(*args)
+    tolerance = 2e-5 if dtype == np.float32 else 1e-13
+    for got, expected in zip([value, *grads], [want, *want_grads], strict=True):
+        assert_close(got.asnumpy(), expected.asnumpy(), tolerance)
+    again, _ = function(*args)
+    assert again.asnumpy().tobytes() == value.asnumpy().tobytes()
+
+
+def test_results_by_rows_views_and_phases():
+    """Outputs by rows, views of them, and rows that wait for a sum over all rows."""
+    x = floats(9000, 20)
+
+    def f(x):
+        centred = x - ops.mean(x, axis=0)
+        scaled = centred / ops.sqrt(ops.mean(centred * centred, axis=0))
+        return ops.tanh(scaled), scaled.T, scaled[:, 3], ops.sum(scaled, axis=1), ops.max(x, axis=1)
+
+    function = Compiled(f)
+    results = function(x)
+    assert function.explain().count("row_blocks") >= 2
+    for got, want in zip(results, f(x), strict=True):
+        assert_close(got.asnumpy(), want.asnumpy(), 1e-13)
+
+
+ROW_UNARY = [ops.sin, ops.tanh, ops.square, ops.neg, ops.relu]
+ROW_BINARY = [ops.add, ops.sub, ops.mul, lambda a, b: ops.where(a > b, a, b * 0.5), ops.maximum]
+ROW_SHAPING = [
+    lambda a: a + ops.sum(a, axis=1, keepdims=True),
+    lambda a: a * ops.mean(a, axis=0),
+    lambda a: ops.softmax(a, 1),
+    lambda a: ops.concat([a[:, 1:], a[:, :1]], axis=1),
+    lambda a: ops.flip(a, 1),
+    lambda a: ops.cumsum(a, 1),
+    lambda a: a.reshape(-1, 2, 2).transpose(0, 2, 1).reshape(-1, 4),
+    lambda a: ops.matmul(a, as_double(np.cos(np.arange(16.0)).reshape(4, 4))),
+    lambda a: ops.matmul(a, ops.matmul(a.T, a) / 6000),
+    lambda a: a[::-1],
+    lambda a: a * ops.max(a, axis=1, keepdims=True),
+]
+row_programs = st.lists(
+    st.one_of(
+        st.tuples(st.sampled_from(ROW_UNARY), st.integers(0, 9)),
+        st.tuples(st.sampled_from(ROW_SHAPING), st.integers(0, 9)),
+        st.tuples(st.sampled_from(ROW_BINARY), st.integers(0, 9), st.integers(0, 9)),
+    ),
+    min_size=3,
+    max_size=8,
+)
+
+
+@settings(max_examples=30)
+@given(row_programs, st.sampled_from([6000, 6001, 7013]))
+def test_random_programs_in_row_blocks(program, rows):
+    x = as_double(np.sin(np.arange(4.0 * rows)).reshape(rows, 4))
+
+    def f(x):
+        return interpret(program, x)
+
+    def loss(x):
+        return ops.sum(f(x))
+
+    for fn in (f, loss, ev.grad(loss)):
+        got = Compiled(fn, passes=["share_common", "block_rows"])(x)
+        assert_close(got.asnumpy(), fn(x).asnumpy(), 1e-11, 1e-11)
+
+
+# ---- all passes on random programs -----------------------------------------------------------------------------------
+
+X0 = as_double(np.linspace(-0.8, 0.9, 9).reshape(3, 3)[:, [2, 0, 1]])
+
+
+@pytest.mark.parametrize("name", PASSES)
+@settings(max_examples=20)
+@given(program=programs)
+def test_random_programs_before_and_after(name, program):
+    def loss(x):
+        return ops.sum(interpret(program, x))
+
+    for fn, rtol in ((loss, 1e-13), (ev.grad(loss), 1e-12), (ev.grad(lambda x: ops.sum(ev.grad(loss)(x) ** 2)), 1e-10)):
+        for passes in ([name], ["share_common", name], ["share_common", "simplify", name]):
+            got = Compiled(fn, passes=passes)(X0)
+            assert_close(got.asnumpy(), fn(X0).asnumpy(), rtol, rtol)
+
+
+def test_unknown_passes_are_refused():
+    with pytest.raises(ValueError, match="no pass is named inline; there are share_common"):
+        Compiled(lambda x: x, passes=["inline"])(floats(1))
+
+
+# ---- what the compiler tells -----------------------------------------------------------------------------------------
+
+
+def test_explain():
+    f = ev.jit(lambda x, w: ops.sum(ops.tanh(ops.matmul(x, w) + 1)))
+    assert f.explain() == ""
+    f(floats(8, 3), floats(3, 5))
+    text = f.explain()
+    assert re.search(r"matmul\[0, 0\].*240 flop", text)  # 2 · 8 · 3 · 5
+    assert re.search(r"loop of 2: add tanh", text)
+    assert re.search(r"memory: 312 B of operands, 8 B of results", text)  # (24 + 15) · 8
+    f(floats(4, 3), floats(3, 5))
+    assert f.explain().count("memory:") == 2
+
+
+def test_drawings(tmp_path, monkeypatch):
+    f = ev.jit(lambda x: ops.sum(ops.tanh(x) * x))
+    with pytest.raises(RuntimeError, match="nothing is recorded"):
+        f.to_svg()
+    f(floats(8))
+    dot = f.to_dot()
+    assert dot.startswith("digraph {")
+    assert dot.count('label="tanh"') == 1
+    assert "Float64(8,)" in dot
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(RuntimeError, match="Graphviz"):
+        f.to_svg()
+    program = tmp_path / "dot"
+    program.write_text("#!/bin/sh\nexec /bin/cat\n")  # stands in for Graphviz, which test machines may lack
+    program.chmod(0o755)
+    assert f.to_svg(tmp_path / "graph.svg") == dot
+    assert (tmp_path / "graph.svg").read_text() == dot
