@@ -128,49 +128,77 @@ __attribute__((noinline)) std::int64_t full_vectors(F f, char* const* data, std:
   return k;
 }
 
+// The loop of a kernel over whole vectors where all operands are rows.
+using RowLoop = std::int64_t (*)(char* const* data, std::int64_t n);
+
+constexpr int kMaxOperands = 8;
+
+// Whole vectors of any mixture of rows and single elements, which become short rows that stay in the first-level cache.
+template <class T>
+__attribute__((noinline)) std::int64_t mixed_rows(RowLoop loop, int operands, char* const* data,
+                                                  const std::int64_t* step, std::int64_t n) {
+  constexpr std::int64_t lanes = Vec<T>::lanes, block = 1024 / sizeof(T);
+  alignas(EV_SIMD_BYTES) T rows[kMaxOperands][block];
+  char* row[kMaxOperands];
+  const std::int64_t full = n / lanes * lanes;
+  for (int i = 0; i < operands; ++i) {
+    row[i] = step[i] == 0 ? reinterpret_cast<char*>(rows[i]) : data[i];
+    if (step[i] == 0)
+      for (std::int64_t k = 0; k < block && k < full; ++k) rows[i][k] = *reinterpret_cast<const T*>(data[i]);
+  }
+  for (std::int64_t k = 0; k < full; k += block) {
+    loop(row, full - k < block ? full - k : block);
+    for (int i = 0; i < operands; ++i) row[i] += step[i] * block;
+  }
+  return full;
+}
+
 // Elements that do not lie side by side, or do not fill a vector, go through rows of their own.
-template <class T, int N, int M, class F>
-__attribute__((noinline)) void gathered_vectors(F f, char* const* data, const std::int64_t* step, std::int64_t n) {
+template <class T>
+__attribute__((noinline)) void gathered_rows(RowLoop loop, int inputs, int operands, char* const* data,
+                                             const std::int64_t* step, std::int64_t n) {
   constexpr std::int64_t lanes = Vec<T>::lanes, block = 8 * lanes;
-  alignas(EV_SIMD_BYTES) T rows[N + M][block];
-  char* row[N + M];
-  for (int i = 0; i < N + M; ++i) row[i] = reinterpret_cast<char*>(rows[i]);
+  alignas(EV_SIMD_BYTES) T rows[kMaxOperands][block];
+  char* row[kMaxOperands];
+  for (int i = 0; i < operands; ++i) row[i] = reinterpret_cast<char*>(rows[i]);
   for (std::int64_t k = 0; k < n; k += block) {
     const std::int64_t count = n - k < block ? n - k : block;
     const std::int64_t full = (count + lanes - 1) / lanes * lanes;
-    for (int i = 0; i < N; ++i)
+    for (int i = 0; i < inputs; ++i)
       for (std::int64_t j = 0; j < full; ++j)  // the surplus repeats an element: it raises nothing the others do not
         rows[i][j] = *reinterpret_cast<const T*>(data[i] + (k + (j < count ? j : 0)) * step[i]);
-    full_vectors<T, N, M, (1 << N) - 1>(f, row, full);
-    for (int o = N; o < N + M; ++o)
+    loop(row, full);
+    for (int o = inputs; o < operands; ++o)
       for (std::int64_t j = 0; j < count; ++j) *reinterpret_cast<T*>(data[o] + (k + j) * step[o]) = rows[o][j];
   }
 }
 
 template <class T, int N, int M, class F>
 void vector_loop(F f, char* const* data, const std::int64_t* step, std::int64_t n) {
+  static_assert(N + M <= kMaxOperands);
   constexpr std::int64_t s = sizeof(T);
   constexpr int all = (1 << N) - 1;
+  constexpr RowLoop loop = [](char* const* p, std::int64_t count) { return full_vectors<T, N, M, all>(F(), p, count); };
   bool plain = true;
   int rows = 0;
   for (int i = 0; i < N; ++i) plain = plain && (step[i] == s || step[i] == 0), rows |= (step[i] == s) << i;
   for (int o = N; o < N + M; ++o) plain = plain && step[o] == s;
   std::int64_t done = 0;
   if (plain) {
-    // The patterns that occur: all rows; a scalar on one side; a scalar factor; a scalar parameter.
+    // The patterns that have loops of their own: all rows, and a scalar in front or behind.
     if (rows == all)
-      done = full_vectors<T, N, M, all>(f, data, n);
-    else if (N > 1 && M == 1 && rows == all - 1)
-      done = full_vectors<T, N, M, (M == 1 ? all - 1 : all)>(f, data, n);
-    else if (N > 1 && M == 1 && rows == all >> 1)
-      done = full_vectors<T, N, M, (M == 1 ? all >> 1 : all)>(f, data, n);
-    else if (N == 3 && M == 1 && rows == 2)
-      done = full_vectors<T, N, M, (N == 3 && M == 1 ? 2 : all)>(f, data, n);
+      done = loop(data, n);
+    else if (N == 2 && M == 1 && rows == all - 1)
+      done = full_vectors<T, N, M, (N == 2 && M == 1 ? all - 1 : all)>(f, data, n);
+    else if (N == 2 && M == 1 && rows == all >> 1)
+      done = full_vectors<T, N, M, (N == 2 && M == 1 ? all >> 1 : all)>(f, data, n);
+    else if (n >= Vec<T>::lanes)
+      done = mixed_rows<T>(loop, N + M, data, step, n);
   }
   if (done == n) return;
   char* rest[N + M];
   for (int i = 0; i < N + M; ++i) rest[i] = data[i] + done * step[i];
-  gathered_vectors<T, N, M>(f, rest, step, n - done);
+  gathered_rows<T>(loop, N, N + M, rest, step, n - done);
 }
 
 // f(x...) gives one value, or an array of M.
