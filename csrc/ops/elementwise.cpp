@@ -47,6 +47,33 @@ Op elementwise_op(std::string name, int kernel, OpDoc doc) {
   return op;
 }
 
+// Whether `t` is the constant 1: one element in all places. Cotangents of sums are.
+bool is_one(const Tensor& t) {
+  const Array& a = t.array();
+  if (a.size() == 0 || a.aval().device.type != DeviceType::CPU) return false;
+  for (int i = 0; i < a.ndim(); ++i)
+    if (a.shape()[i] != 1 && a.strides()[i] != 0) return false;
+  return dispatch(a.dtype(), [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    return *a.data<T>() == T(1);
+  });
+}
+// x y for x = 1 or y = 1, and (g y, g x) for g = 1: nothing to compute, so nothing is read or written.
+bool product_with_one(std::span<const Tensor> in, const Aval& result, std::span<Tensor> out) {
+  for (std::size_t i = 0; i < 2; ++i)
+    if (in[1 - i].aval() == result && is_one(in[i])) {
+      out[0] = in[1 - i];
+      return true;
+    }
+  return false;
+}
+bool products_with_one(std::span<const Tensor> in, const Aval& result, std::span<Tensor> out) {
+  if (in[1].aval() != result || in[2].aval() != result || !is_one(in[0])) return false;
+  out[0] = in[2];
+  out[1] = in[1];
+  return true;
+}
+
 constexpr OpDoc kDerivativeDoc{"derivative kernel", "cotangent times derivatives of an elementwise function", ""};
 
 // g times a derivative that is an Expr, as a tensor; undefined for a structural zero.
@@ -195,6 +222,7 @@ void define_unary(const char* name, int kernel, OpDoc doc) {
     d1.vjp = vjp_scaled<F, times_d1<F>, times_d2<F>, paired>;
     d1.jvp = jvp_scaled<times_d1<F>, times_d2<F>>;
     d1.linear_in = 1;
+    if constexpr (std::is_same_v<F, fn::Exp>) d1.shortcut = product_with_one;  // p(y) = y
     UnaryOps<F>::d1 = &define_op(d1);
     if constexpr (paired) {
       Op pair = elementwise_op(op.name + ".d1.vjp", kernel + 3, kDerivativeDoc);
@@ -432,7 +460,7 @@ void define_binary(const char* name, int kernel, OpDoc doc) {
   op.vjp = vjp_binary<F>;
   op.jvp = jvp_binary<F>;
   if constexpr (!partial_varies<PartialX<F>> && !partial_varies<PartialY<F>>) op.saves_in = 0;
-  if (kernel == kMul) op.linear_in = 3;
+  if (kernel == kMul) op.linear_in = 3, op.shortcut = product_with_one;
   if (kernel == kDiv) op.linear_in = 1;
   BinaryOps<F>::op = &define_op(op);
   define_partial<PartialX<F>>(op.name + ".dx", kernel);
@@ -446,6 +474,7 @@ void define_binary(const char* name, int kernel, OpDoc doc) {
   vjp.vjp = vjp_vjp<F>;
   vjp.jvp = jvp_vjp<F>;
   vjp.linear_in = 1;
+  if (kernel == kMul) vjp.shortcut = products_with_one;
   BinaryOps<F>::vjp = &define_op(vjp);
   Op vjp2 = elementwise_op(op.name + ".vjp2", kernel + 7, kDerivativeDoc);
   vjp2.infer = infer_same<3>;

@@ -48,6 +48,9 @@ using KernelRule = void (*)(const Op& op, const Attrs* attrs, ArrayRefs in, std:
 // For ops that only re-read their input through other strides: no kernel, no copy.
 using ViewRule = Ref<Array> (*)(const Op& op, const Attrs* attrs, const Array& in, const Aval& out);
 
+// Sets the results without a kernel if the operands allow it, as for a product with the constant 1; else returns false.
+using ShortcutRule = bool (*)(std::span<const Tensor> in, const Aval& result, std::span<Tensor> out);
+
 struct OpDoc {
   std::string_view group;    // heading in the docs: "elementwise", "reduction", ...
   std::string_view summary;  // one line
@@ -60,6 +63,7 @@ struct Op {
   InferRule infer = nullptr;
   KernelRule kernel = nullptr;
   ViewRule view = nullptr;
+  ShortcutRule shortcut = nullptr;
   VjpRule vjp = nullptr;  // null: not differentiable (integer or boolean result, or zero derivative)
   JvpRule jvp = nullptr;
   std::uint32_t saves_in = ~0u;  // bit i: the reverse rule reads input i (bit 31 stands for all further inputs)
