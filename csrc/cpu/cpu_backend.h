@@ -9,7 +9,9 @@ class CpuBackend final : public Backend {
  public:
   Ref<Buffer> allocate(std::size_t bytes) override;  // cpu_backend.cpp
   void elementwise(int kernel, std::span<const Array* const> in,
-                   std::span<Array* const> out) override;                               // elementwise.cpp
+                   std::span<Array* const> out) override;  // elementwise.cpp
+  void elementwise_sum(int kernel, const Shape& shape, std::span<const Array* const> in,
+                       std::span<Array* const> out) override;                           // elementwise_sum.cpp
   void select(const Array& cond, const Array& a, const Array& b, Array& out) override;  // elementwise.cpp
   void fused(const FusedProgram& program, std::span<const Array* const> in,
              std::span<Array* const> out) override;                                  // fused.cpp

@@ -9,6 +9,7 @@
 
 #include "ops/expr.h"
 #include "ops/op.h"
+#include "ops/shortcut.h"
 
 namespace evolute {
 
@@ -45,33 +46,6 @@ Op elementwise_op(std::string name, int kernel, OpDoc doc) {
   op.kernel_id = kernel;
   op.doc = doc;
   return op;
-}
-
-// Whether `t` is the constant 1: one element in all places. Cotangents of sums are.
-bool is_one(const Tensor& t) {
-  const Array& a = t.array();
-  if (a.size() == 0 || a.aval().device.type != DeviceType::CPU) return false;
-  for (int i = 0; i < a.ndim(); ++i)
-    if (a.shape()[i] != 1 && a.strides()[i] != 0) return false;
-  return dispatch(a.dtype(), [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    return *a.data<T>() == T(1);
-  });
-}
-// x y for x = 1 or y = 1, and (g y, g x) for g = 1: nothing to compute, so nothing is read or written.
-bool product_with_one(std::span<const Tensor> in, const Aval& result, std::span<Tensor> out) {
-  for (std::size_t i = 0; i < 2; ++i)
-    if (in[1 - i].aval() == result && is_one(in[i])) {
-      out[0] = in[1 - i];
-      return true;
-    }
-  return false;
-}
-bool products_with_one(std::span<const Tensor> in, const Aval& result, std::span<Tensor> out) {
-  if (in[1].aval() != result || in[2].aval() != result || !is_one(in[0])) return false;
-  out[0] = in[2];
-  out[1] = in[1];
-  return true;
 }
 
 constexpr OpDoc kDerivativeDoc{"derivative kernel", "cotangent times derivatives of an elementwise function", ""};
@@ -141,11 +115,10 @@ void jvp_unary(const Op&, JvpArgs& a) {
 
 // Both halves of the reverse rule of g p(r), (h p, h g p'), in one pass.
 template <class F>
-std::pair<Tensor, Tensor> d1_pair(const Tensor& h, const Tensor& g, const Tensor& r) {
-  const Tensor in[] = {h, g, r};
-  Tensor out[2];
-  apply(*UnaryOps<F>::d1_vjp, nullptr, in, out);
-  return {out[0], out[1]};
+void d1_pair(VjpArgs& a) {
+  const Tensor in[] = {a.cotangent(), a.in[0], a.in[1]};
+  const Shape* shapes[] = {&a.in_aval[0]->shape, &a.in_aval[1]->shape};
+  apply_summed(*UnaryOps<F>::d1_vjp, in, shapes, a.grads);
 }
 
 // Rules of q(g, r) = g p(r), given both partial derivatives as products: `linear`(h, r) = h p(r), `slope`(h, r) = h
@@ -153,13 +126,11 @@ std::pair<Tensor, Tensor> d1_pair(const Tensor& h, const Tensor& g, const Tensor
 template <class F, auto linear, auto slope, bool paired>
 void vjp_scaled(const Op&, VjpArgs& a) {
   const Tensor &g = a.in[0], &r = a.in[1], &h = a.cotangent();
+  if constexpr (paired)
+    if (a.wants(0) && a.wants(1)) return d1_pair<F>(a);
   Tensor by_g, by_r;
-  if (paired && a.wants(0) && a.wants(1)) {
-    if constexpr (paired) std::tie(by_g, by_r) = d1_pair<F>(h, g, r);
-  } else {
-    if (a.wants(0)) by_g = linear(h, r);
-    if (a.wants(1)) by_r = slope(mul(h, g), r);
-  }
+  if (a.wants(0)) by_g = linear(h, r);
+  if (a.wants(1)) by_r = slope(mul(h, g), r);
   if (by_g.defined()) a.grads[0] = sum_to(by_g, a.in_aval[0]->shape);
   if (by_r.defined()) a.grads[1] = sum_to(by_r, a.in_aval[1]->shape);
 }
@@ -353,17 +324,34 @@ void set_tangent(JvpArgs& a, std::size_t i, const Tensor& t) {
   if (t.defined()) a.out_tangents[i] = broadcast_to(t, a.out[i].shape());
 }
 
+// g P(x, y) summed to a shape.
+template <class P>
+Tensor times_summed(const Tensor& g, const Tensor& x, const Tensor& y, const Shape& shape) {
+  constexpr bool of_x = std::is_same_v<P, PartialX<fn::Mul>>, of_y = std::is_same_v<P, PartialY<fn::Mul>>;
+  const Shape* shapes[] = {&shape};
+  Tensor out;
+  if constexpr (of_x || of_y) {
+    const Tensor in[] = {g, of_x ? y : x};
+    apply_summed(*BinaryOps<fn::Mul>::op, in, shapes, {&out, 1});
+  } else if constexpr (has_kernel<P>) {
+    const Tensor in[] = {g, x, y};
+    apply_summed(*P::op, in, shapes, {&out, 1});
+  } else if (out = Times<P>::of(g, x, y); out.defined()) {
+    out = sum_to(out, shape);
+  }
+  return out;
+}
+
 template <class F>
 void vjp_binary(const Op&, VjpArgs& a) {
   const Tensor &g = a.cotangent(), &x = a.in[0], &y = a.in[1];
   if (BinaryOps<F>::vjp && a.wants(0) && a.wants(1)) {
     const Tensor in[] = {g, x, y};
-    Tensor out[2];
-    apply(*BinaryOps<F>::vjp, nullptr, in, out);
-    return set_grads(a, {out[0], out[1]});
+    const Shape* shapes[] = {&a.in_aval[0]->shape, &a.in_aval[1]->shape};
+    return apply_summed(*BinaryOps<F>::vjp, in, shapes, a.grads);
   }
-  set_grads(a, {a.wants(0) ? Times<PartialX<F>>::of(g, x, y) : Tensor(),
-                a.wants(1) ? Times<PartialY<F>>::of(g, x, y) : Tensor()});
+  if (a.wants(0)) a.grads[0] = times_summed<PartialX<F>>(g, x, y, a.in_aval[0]->shape);
+  if (a.wants(1)) a.grads[1] = times_summed<PartialY<F>>(g, x, y, a.in_aval[1]->shape);
 }
 template <class F>
 void jvp_binary(const Op&, JvpArgs& a) {
@@ -390,9 +378,8 @@ void vjp_vjp(const Op&, VjpArgs& args) {
   const Tensor &g = args.in[0], &x = args.in[1], &y = args.in[2], &a = args.cotangents[0], &b = args.cotangents[1];
   if (a.defined() && b.defined() && args.wants(0) && args.wants(1) && args.wants(2)) {
     const Tensor in[] = {a, b, g, x, y};
-    Tensor out[3];
-    apply(*BinaryOps<F>::vjp2, nullptr, in, out);
-    return set_grads(args, {out[0], out[1], out[2]});
+    const Shape* shapes[] = {&args.in_aval[0]->shape, &args.in_aval[1]->shape, &args.in_aval[2]->shape};
+    return apply_summed(*BinaryOps<F>::vjp2, in, shapes, args.grads);
   }
   TermGrads t{x, y, args.wants(1), args.wants(2), {}, {}};
   Tensor by_g = t.add<PartialX<F>>(a, g, args.wants(0));

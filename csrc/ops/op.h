@@ -103,6 +103,11 @@ void jvp_linear_in_first(const Op& op, JvpArgs& a);
 // Sums away broadcast axes, so that a cotangent of `shape` results; returns `t` itself when nothing was broadcast.
 Tensor sum_to(const Tensor& t, const Shape& shape);
 
+// `apply` of an elementwise op without parameters, and each result summed to a shape as by sum_to; in one pass where
+// that is faster.
+void apply_summed(const Op& op, std::span<const Tensor> in, std::span<const Shape* const> shapes,
+                  std::span<Tensor> out);
+
 // a + b where an undefined operand is zero.
 Tensor add_cotangents(const Tensor& a, const Tensor& b);
 

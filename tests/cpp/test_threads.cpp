@@ -263,3 +263,36 @@ TEST_CASE("gradients on threads, from several threads of the program") {
   for (auto& c : callers) c.join();
   CHECK(wrong.load() == 0);
 }
+
+TEST_CASE("elementwise kernels with sums, against the two steps") {
+  const Shape shapes[] = {{4000, 70}, {3, 50'000}, {1, 90'000, 2}, {17, 19, 23, 29}, {200, 20'000}};
+  for (const Shape& shape : shapes) {
+    const Ref<Array> g = random_array(shape, float64, false, 1), x = random_array(shape, float64, false, 2);
+    for (unsigned bits = 0; bits < 1u << shape.size(); ++bits) {
+      Shape narrow = shape;
+      Axes axes;
+      for (int i = 0; i < shape.size(); ++i)
+        if (bits >> i & 1) narrow[i] = 1, axes.push_back(i);
+      CAPTURE(shape);
+      CAPTURE(narrow);
+      const Ref<Array> y = random_array(narrow, float64, false, 3);
+      const Array* in[] = {g.get(), x.get(), y.get()};
+      // Whole results by the kernel, then their sum.
+      Ref<Array> by_x = empty({shape, float64}), terms = empty({shape, float64});
+      Array* whole[] = {by_x.get(), terms.get()};
+      device().elementwise(kDiv_vjp, in, whole);
+      const Tensor expected = reshape(sum(to_tensor(terms), axes), narrow);
+
+      const auto run = [&] {
+        Ref<Array> a = empty({shape, float64}), b = empty({narrow, float64});
+        Array* out[] = {a.get(), b.get()};
+        device().elementwise_sum(kDiv_vjp, shape, in, out);
+        CHECK(same_bits(*a, *by_x));
+        return b;
+      };
+      check_threads(run);
+      const std::vector<double> got = values(*run()), want = values(expected.array());
+      for (std::size_t i = 0; i < got.size(); ++i) CHECK(std::abs(got[i] - want[i]) <= 1e-13 * std::abs(want[i]));
+    }
+  }
+}

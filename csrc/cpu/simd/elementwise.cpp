@@ -106,12 +106,12 @@ EV_INLINE std::array<Vec<T>, N> load_full(char* const* data, std::int64_t k) {
 // blocks of fused loops, and in the cache.
 constexpr std::int64_t kAhead = 2048;
 
-// Whole vectors of inputs that walk as stated, and output rows; gives the number of elements done. Not inlined: the
-// functions inside are large.
+// Whole vectors of inputs that walk as stated, and output rows, which go on for `more` elements after these n; gives
+// the number of elements done. Not inlined: the functions inside are large.
 template <class T, int N, int M, int rows, class F>
-__attribute__((noinline)) std::int64_t full_vectors(F f, char* const* data, std::int64_t n) {
+__attribute__((noinline)) std::int64_t full_vectors(F f, char* const* data, std::int64_t n, std::int64_t more = 0) {
   constexpr std::int64_t lanes = Vec<T>::lanes;
-  const std::int64_t reach = n - kAhead / static_cast<std::int64_t>(sizeof(T));
+  const std::int64_t reach = n + more - kAhead / static_cast<std::int64_t>(sizeof(T));
   std::int64_t k = 0;
   for (; k + lanes <= n; k += lanes) {
     if (k < reach) {
@@ -128,8 +128,8 @@ __attribute__((noinline)) std::int64_t full_vectors(F f, char* const* data, std:
   return k;
 }
 
-// The loop of a kernel over whole vectors where all operands are rows.
-using RowLoop = std::int64_t (*)(char* const* data, std::int64_t n);
+// full_vectors of a kernel where all operands are rows.
+using RowLoop = std::int64_t (*)(char* const* data, std::int64_t n, std::int64_t more);
 
 constexpr int kMaxOperands = 8;
 
@@ -147,7 +147,8 @@ __attribute__((noinline)) std::int64_t mixed_rows(RowLoop loop, int operands, ch
       for (std::int64_t k = 0; k < block && k < full; ++k) rows[i][k] = *reinterpret_cast<const T*>(data[i]);
   }
   for (std::int64_t k = 0; k < full; k += block) {
-    loop(row, full - k < block ? full - k : block);
+    const std::int64_t count = full - k < block ? full - k : block;
+    loop(row, count, full - k - count);
     for (int i = 0; i < operands; ++i) row[i] += step[i] * block;
   }
   return full;
@@ -167,7 +168,7 @@ __attribute__((noinline)) void gathered_rows(RowLoop loop, int inputs, int opera
     for (int i = 0; i < inputs; ++i)
       for (std::int64_t j = 0; j < full; ++j)  // the surplus repeats an element: it raises nothing the others do not
         rows[i][j] = *reinterpret_cast<const T*>(data[i] + (k + (j < count ? j : 0)) * step[i]);
-    loop(row, full);
+    loop(row, full, 0);
     for (int o = inputs; o < operands; ++o)
       for (std::int64_t j = 0; j < count; ++j) *reinterpret_cast<T*>(data[o] + (k + j) * step[o]) = rows[o][j];
   }
@@ -178,7 +179,9 @@ void vector_loop(F f, char* const* data, const std::int64_t* step, std::int64_t 
   static_assert(N + M <= kMaxOperands);
   constexpr std::int64_t s = sizeof(T);
   constexpr int all = (1 << N) - 1;
-  constexpr RowLoop loop = [](char* const* p, std::int64_t count) { return full_vectors<T, N, M, all>(F(), p, count); };
+  constexpr RowLoop loop = [](char* const* p, std::int64_t count, std::int64_t more) {
+    return full_vectors<T, N, M, all>(F(), p, count, more);
+  };
   bool plain = true;
   int rows = 0;
   for (int i = 0; i < N; ++i) plain = plain && (step[i] == s || step[i] == 0), rows |= (step[i] == s) << i;
@@ -187,7 +190,7 @@ void vector_loop(F f, char* const* data, const std::int64_t* step, std::int64_t 
   if (plain) {
     // The patterns that have loops of their own: all rows, and a scalar in front or behind.
     if (rows == all)
-      done = loop(data, n);
+      done = loop(data, n, 0);
     else if (N == 2 && M == 1 && rows == all - 1)
       done = full_vectors<T, N, M, (N == 2 && M == 1 ? all - 1 : all)>(f, data, n);
     else if (N == 2 && M == 1 && rows == all >> 1)
