@@ -13,7 +13,15 @@ struct JetValue final : Traced {
 }  // namespace
 
 Tensor Jet::trace(const Tensor& x, const Tensor& tangent) {
-  return Tensor(Ref<Value>(new JetValue(Ref<Level>(this), x, tangent)));
+  if (!thread_state.recorder) return Tensor(Ref<Value>(new JetValue(Ref<Level>(this), x, tangent)));
+  Tensor& t = known_[{x.value(), tangent.value()}];
+  if (!t.defined()) t = Tensor(Ref<Value>(new JetValue(Ref<Level>(this), x, tangent)));
+  return t;
+}
+
+void Jet::forget() noexcept {
+  known_.clear();
+  Level::forget();
 }
 
 Tensor Jet::lower(const Tensor& t) const {

@@ -1,6 +1,9 @@
 // Forward mode: the jet level. A value carries its tangent beside it.
 #pragma once
 
+#include <map>
+#include <utility>
+
 #include "ops/op.h"
 
 namespace evolute {
@@ -14,6 +17,13 @@ class Jet final : public Level {
   Tensor tangent(const Tensor& t) const;
 
   void process(const Op& op, const AttrsPtr& attrs, std::span<const Tensor> in, std::span<Tensor> out) override;
+
+ protected:
+  void forget() noexcept override;
+
+ private:
+  // While recording, one value for each pair of primal and tangent: equal operands then are the same.
+  std::map<std::pair<const Value*, const Value*>, Tensor> known_;
 };
 
 }  // namespace evolute

@@ -45,6 +45,7 @@ LevelScope::LevelScope(Level& level) : level_(level), exceptions_(std::uncaught_
 void LevelScope::end() noexcept {
   if (!std::exchange(open_, false)) return;
   level_.live_ = false;
+  level_.forget();
   --thread_state.depth;
   thread_state.bindings = bindings_.outer_;
 }
@@ -68,6 +69,7 @@ RecorderScope::RecorderScope(RecorderBase& recorder)
 }
 RecorderScope::~RecorderScope() {
   recorder_.live_ = false;
+  static_cast<Level&>(recorder_).forget();
   thread_state = previous_;
 }
 

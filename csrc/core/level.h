@@ -5,6 +5,7 @@
 #pragma once
 
 #include <algorithm>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -15,6 +16,8 @@ namespace evolute {
 struct Op;
 class Attrs;
 using AttrsPtr = Ref<const Attrs>;
+
+class CallMemo;
 
 class Level : public RefCounted {
  public:
@@ -29,6 +32,12 @@ class Level : public RefCounted {
   virtual void process(const Op& op, const AttrsPtr& attrs, std::span<const Tensor> in, std::span<Tensor> out) = 0;
   // The value of `t` below this level.
   virtual Tensor lower(const Tensor& t) const { return t; }
+  // Like `process`, but once for equal calls.
+  void process_once(const Op& op, const AttrsPtr& attrs, std::span<const Tensor> in, std::span<Tensor> out);
+
+ protected:
+  // The level ends: gives up what refers back to it.
+  virtual void forget() noexcept { memo_.reset(); }
 
  private:
   friend class LevelScope;
@@ -36,6 +45,7 @@ class Level : public RefCounted {
   int depth_ = 0;
   bool live_ = false;
   const Kind kind_;
+  std::shared_ptr<CallMemo> memo_;  // made when first needed
 };
 
 // A value of some transform: `inner` is the same value one level down. Keeps its level alive.

@@ -211,7 +211,7 @@ void explain(std::ostream& s, const Plan& plan) {
   const Graph& graph = plan.graph();
   s << "passes (operations before → after):\n";
   for (const PassEffect& e : plan.effects())
-    if (e.before != e.after || e.pass->name == "share_common")
+    if (e.before != e.after)
       s << "  " << std::left << std::setw(15) << e.pass->name << std::right << std::setw(5) << e.before << " → "
         << std::left << std::setw(5) << e.after << std::right << e.pass->summary << '\n';
   s << "graph:\n" << graph;
@@ -235,7 +235,8 @@ void explain(std::ostream& s, const Plan& plan) {
 }
 
 void write_dot(std::ostream& s, const Plan& plan) {
-  s << "digraph {\nnewrank=true; splines=line;\nnode [fontname=\"Helvetica\", fontsize=10]; edge [fontname=\"Helvetica\", fontsize=8, "
+  s << "digraph {\nnewrank=true; splines=line;\nnode [fontname=\"Helvetica\", fontsize=10]; edge "
+       "[fontname=\"Helvetica\", fontsize=8, "
        "color=\"#707070\"];\n";
   Drawing(s, plan, "").draw();
   s << "}\n";

@@ -29,10 +29,8 @@ bool is_uniform(const Tensor& t, double& value) {
 Tensor Recorder::define(const Aval& aval) {
   graph_.values.push_back(aval);
   Tensor t(Ref<Value>(new Symbol(Ref<Level>(this), aval, static_cast<ValueId>(graph_.values.size() - 1))));
-  if (share_) {
-    symbols_.push_back(t);
-    producers_.push_back(-1);
-  }
+  symbols_.push_back(t);
+  producers_.push_back(-1);
   return t;
 }
 
@@ -50,7 +48,7 @@ ValueId Recorder::id_of(const Tensor& tensor) {
                          ") of a transform outside the recorded function reached its graph; pass it "
                          "as an argument instead of capturing it"));
   auto [at, fresh] = constants_.try_emplace(t.value(), static_cast<ValueId>(graph_.values.size()));
-  if (fresh && share_) {
+  if (fresh) {
     if (double c; is_uniform(t, c)) {
       std::vector<std::int64_t> key(t.shape().begin(), t.shape().end());
       key.push_back(static_cast<std::int64_t>(t.dtype()));
@@ -66,10 +64,8 @@ ValueId Recorder::id_of(const Tensor& tensor) {
     t.value()->mark_constant();
     graph_.values.push_back(t.aval());
     graph_.constants.push_back({at->second, t});
-    if (share_) {
-      symbols_.push_back(t);
-      producers_.push_back(-1);
-    }
+    symbols_.push_back(t);
+    producers_.push_back(-1);
   }
   return at->second;
 }
@@ -89,16 +85,13 @@ const Graph::Node* Recorder::producer(const Tensor& t) const {
 void Recorder::process(const Op& op, const AttrsPtr& attrs, std::span<const Tensor> in, std::span<Tensor> out) {
   Graph::Node node{&op, attrs, {}, {}};
   for (const Tensor& t : in) node.in.push_back(id_of(t));
-  std::size_t hash = 0;
-  if (share_) {
-    hash = hash_of(node);
-    for (auto [at, end] = known_.equal_range(hash); at != end; ++at) {
-      const Graph::Node& other = graph_.nodes[static_cast<std::size_t>(at->second)];
-      const bool same_attrs = other.attrs == attrs || (other.attrs && attrs && other.attrs->equals(*attrs));
-      if (other.op != &op || other.in != node.in || !same_attrs) continue;
-      for (std::size_t i = 0; i < out.size(); ++i) out[i] = symbols_[static_cast<std::size_t>(other.out[i])];
-      return;
-    }
+  const std::size_t hash = hash_of(node);
+  for (auto [at, end] = known_.equal_range(hash); at != end; ++at) {
+    const Graph::Node& other = graph_.nodes[static_cast<std::size_t>(at->second)];
+    const bool same_attrs = other.attrs == attrs || (other.attrs && attrs && other.attrs->equals(*attrs));
+    if (other.op != &op || other.in != node.in || !same_attrs) continue;
+    for (std::size_t i = 0; i < out.size(); ++i) out[i] = symbols_[static_cast<std::size_t>(other.out[i])];
+    return;
   }
   SmallVector<Aval, 1> avals;
   op.infer(op, attrs.get(), in, avals);
@@ -106,9 +99,9 @@ void Recorder::process(const Op& op, const AttrsPtr& attrs, std::span<const Tens
   for (std::size_t i = 0; i < out.size(); ++i) {
     out[i] = define(avals[i]);
     node.out.push_back(static_cast<const Symbol*>(out[i].value())->id);
-    if (share_) producers_.back() = index;
+    producers_.back() = index;
   }
-  if (share_) known_.emplace(hash, index);
+  known_.emplace(hash, index);
   graph_.nodes.push_back(std::move(node));
 }
 
@@ -122,9 +115,14 @@ std::shared_ptr<Graph> Recorder::finish(std::span<const Tensor> outputs, std::sp
     graph_.variables.push_back({b.variable, initial.aval(), in, b.now.is_same(initial) ? -1 : id_of(b.now)});
   }
   prune(graph_);
+  forget();
+  return std::make_shared<Graph>(std::move(graph_));
+}
+
+void Recorder::forget() noexcept {
   constants_.clear();
   symbols_.clear();  // they hold this recorder
-  return std::make_shared<Graph>(std::move(graph_));
+  Level::forget();
 }
 
 }  // namespace evolute

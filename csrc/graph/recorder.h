@@ -14,9 +14,6 @@ bool is_uniform(const Tensor& t, double& value);
 
 class Recorder final : public RecorderBase {
  public:
-  // With `share`, an operation on the operands of an earlier one gives the earlier result.
-  explicit Recorder(bool share = false) : share_(share) {}
-
   Tensor input(const Aval& aval);
   void process(const Op& op, const AttrsPtr& attrs, std::span<const Tensor> in, std::span<Tensor> out) override;
   Tensor read(Variable& v) override;
@@ -29,18 +26,21 @@ class Recorder final : public RecorderBase {
   ValueId id_of(const Tensor& t);
   // The node that computes `t`; null for inputs and constants.
   const Graph::Node* producer(const Tensor& t) const;
-  // A recorded value; only while sharing.
+  // A recorded value.
   const Tensor& symbol(ValueId id) const { return symbols_[id]; }
+
+ protected:
+  void forget() noexcept override;
 
  private:
   Tensor define(const Aval& aval);
   std::size_t hash_of(const Graph::Node& node) const;
 
-  const bool share_;
   Graph graph_;
   std::unordered_map<const Value*, ValueId> constants_;
-  std::map<std::vector<std::int64_t>, ValueId> uniform_;  // constants of equal elements, while sharing
-  // While sharing: every value, the node that computes it, and nodes by hash.
+  std::map<std::vector<std::int64_t>, ValueId> uniform_;  // constants of equal elements
+  // Every value, the node that computes it, and nodes by hash: an operation on the operands of an earlier one gives the
+  // earlier result.
   std::vector<Tensor> symbols_;
   std::vector<std::int32_t> producers_;
   std::unordered_multimap<std::size_t, std::int32_t> known_;
@@ -49,7 +49,7 @@ class Recorder final : public RecorderBase {
 // Records while in scope, with Python or C++ code running the function inside.
 class Recording {
  public:
-  explicit Recording(bool share = false) : recorder_(make_ref<Recorder>(share)), scope_(std::in_place, *recorder_) {}
+  Recording() : recorder_(make_ref<Recorder>()), scope_(std::in_place, *recorder_) {}
 
   Recorder& recorder() { return *recorder_; }
   Tensor input(const Aval& aval) { return recorder_->input(aval); }

@@ -5,7 +5,7 @@
 namespace evolute {
 
 std::shared_ptr<Graph> rewrite(const Graph& graph, const RewriteRule& rule) {
-  Recording recording(true);
+  Recording recording;
   Recorder& recorder = recording.recorder();
   const Rewriter rewriter(recorder);
   std::vector<Tensor> value(graph.values.size());
@@ -52,7 +52,6 @@ const Op& primitive(std::string_view name) {
 namespace {
 
 constexpr Pass kPasses[] = {
-    {"share_common", share_common, "equal operations on equal operands are done once"},
     {"fold_constants", fold_constants, "what depends on constants alone is computed while compiling"},
     {"simplify", simplify, "algebraic identities, chains of views, transposes into flags of products"},
     {"contract", contract, "sums of broadcast products become matrix products"},
@@ -87,7 +86,6 @@ std::shared_ptr<Graph> optimize(std::shared_ptr<Graph> graph, std::vector<PassEf
       if (graph->nodes.size() == before) break;
     }
   };
-  run("share_common");
   tidy();
   run("contract");
   run("collapse");

@@ -58,6 +58,7 @@ void apply(const Op& op, const AttrsPtr& attrs, std::span<const Tensor> in, std:
   }
   if (!top) top = thread_state.recorder;
   if (!top) return evaluate(op, attrs.get(), in, out);
+  if (thread_state.recorder && top != thread_state.recorder) return top->process_once(op, attrs, in, out);
   top->process(op, attrs, in, out);
 }
 

@@ -194,7 +194,7 @@ class Blocking {
   // The nodes on `rows` rows. `externals`: what they read from outside, and whether by rows.
   std::shared_ptr<const Plan> plan(const std::vector<std::size_t>& nodes, const std::vector<ValueId>& outputs,
                                    std::int64_t rows, std::vector<std::pair<ValueId, bool>>& externals) const {
-    Recording recording(true);
+    Recording recording;
     std::vector<Tensor> inner(graph_.values.size());
     std::vector<std::pair<ValueId, bool>> order;
     std::vector<Tensor> symbols;
