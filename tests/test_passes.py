@@ -366,3 +366,26 @@ def test_drawings(tmp_path, monkeypatch):
     program.chmod(0o755)
     assert f.to_svg(tmp_path / "graph.svg") == dot
     assert (tmp_path / "graph.svg").read_text() == dot
+
+
+# ---- memory ----------------------------------------------------------------------------------------------------------
+
+
+def intermediates(f):
+    return float(re.search(r"of results, ([\d.]+) KiB of intermediates", f.explain())[1])
+
+
+def test_results_take_the_place_of_operands_that_nobody_reads_any_more():
+    w = floats(64, 64)
+    f = Compiled(lambda x: ops.sum(ops.sin(ops.matmul(x, w))))
+    x = floats(64, 64, seed=1)
+    assert_close(f(x).asnumpy(), ops.sum(ops.sin(ops.matmul(x, w))).asnumpy(), 1e-13)
+    assert intermediates(f) == 32  # one matrix of 64² doubles: the sine is written over the product
+
+    def g(x):  # the loop still needs the product when it has its first result
+        y = ops.matmul(x, w)
+        return ops.max(ops.sin(y) * ops.cos(y + ops.sin(y))), ops.min(ops.sin(y))
+
+    h = Compiled(g)
+    for got, want in zip(h(x), g(x), strict=True):
+        assert_close(got.asnumpy(), want.asnumpy(), 1e-13)

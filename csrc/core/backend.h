@@ -13,7 +13,9 @@ enum class ScatterMode : std::uint8_t { Set, Add };
 enum class Distribution : std::uint8_t { Uniform, Normal };
 
 // Arrays may be strided views on both sides unless said otherwise; shapes and dtypes have been checked by the op.
-// Kernels write all of `out` and never read it, and never alias in with out unless the op says so.
+// Kernels write all of `out` and never read it. `out` shares no memory with `in`, except in `elementwise` and `fused`:
+// there a result may lie exactly where an operand does, of `fused` one that no micro-op reads after the result is
+// written.
 class Backend {
  public:
   virtual ~Backend() = default;

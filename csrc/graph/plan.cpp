@@ -90,6 +90,21 @@ std::size_t pack(std::vector<Block>& blocks) {
   return total;
 }
 
+// Whether output o of a step may be written over its input i, an array of the same kind that lies in the same order.
+bool may_overwrite(const Step& step, std::size_t i, std::size_t o) {
+  if (step.kind == Step::Kind::Kernel) return step.nodes[0]->op->kernel_id >= 0;
+  if (step.kind != Step::Kind::Fused) return false;
+  // Block by block: the input must not be read after the micro-op that writes the output.
+  const auto input = static_cast<std::int16_t>(i), output = static_cast<std::int16_t>(step.in.size() + o);
+  bool written = false;
+  for (const FusedProgram::MicroOp& op : step.program.ops) {
+    const auto in = op.slots.begin(), out = in + op.n_in;
+    if (written && std::find(in, out, input) != out) return false;
+    written = written || std::find(out, out + op.n_out, output) != out + op.n_out;
+  }
+  return true;
+}
+
 }  // namespace
 
 // The state of one run. Arrays in the arena are made once and serve all runs.
@@ -139,12 +154,40 @@ void Plan::place() {
   for (std::size_t i = 0; i < placement_.size(); ++i)
     if (placement_[i].kind == Placement::Kind::Output) own_outputs_.push_back(static_cast<ValueId>(i));
 
+  // Elementwise results take the place of operands that nobody reads any more.
+  std::vector<ValueId> place_of(root.size());
+  for (std::size_t i = 0; i < place_of.size(); ++i) place_of[i] = static_cast<ValueId>(i);
+  const auto in_arena = [&](ValueId id) { return placement_[index(id)].kind == Placement::Kind::Arena; };
+  std::vector<bool> taken(root.size());
+  for (std::size_t s = 0; s < steps_.size(); ++s)
+    for (std::size_t o = 0; o < steps_[s].out.size(); ++o)
+      for (std::size_t i = 0; i < steps_[s].in.size(); ++i) {
+        const ValueId from = steps_[s].in[i], to = steps_[s].out[o];
+        if (!in_arena(from) || !in_arena(to) || last[index(from)] != s || taken[index(from)]) continue;
+        if (graph_->values[index(from)] != graph_->values[index(to)] || !may_overwrite(steps_[s], i, o)) continue;
+        const auto same_memory = [&](ValueId id) { return root[index(id)] == root[index(from)]; };  // views too
+        if (std::count_if(steps_[s].in.begin(), steps_[s].in.end(), same_memory) > 1) continue;
+        place_of[index(to)] = place_of[index(from)];
+        taken[index(from)] = true;
+        break;
+      }
+
   std::vector<Block> blocks;
-  for (std::size_t i = 0; i < placement_.size(); ++i)
-    if (placement_[i].kind == Placement::Kind::Arena)
-      blocks.push_back({static_cast<ValueId>(i), padded_bytes(graph_->values[i]), first[i], last[i], 0});
+  std::vector<std::size_t> block_of(root.size());
+  for (std::size_t i = 0; i < root.size(); ++i) {
+    if (!in_arena(static_cast<ValueId>(i)) || index(place_of[i]) != i) continue;
+    block_of[i] = blocks.size();
+    blocks.push_back({static_cast<ValueId>(i), padded_bytes(graph_->values[i]), first[i], last[i], 0});
+  }
+  for (std::size_t i = 0; i < root.size(); ++i)
+    if (in_arena(static_cast<ValueId>(i))) {
+      Block& b = blocks[block_of[index(place_of[i])]];
+      b.last = std::max(b.last, last[i]);
+    }
   arena_bytes_ = pack(blocks);
   for (const Block& b : blocks) placement_[index(b.id)].offset = b.offset;
+  for (std::size_t i = 0; i < root.size(); ++i)
+    if (in_arena(static_cast<ValueId>(i))) placement_[i].offset = placement_[index(place_of[i])].offset;
 }
 
 std::unique_ptr<Plan::Frame> Plan::take_frame() const {
