@@ -108,7 +108,8 @@ class Product {
     return {units * part / parts * unit, std::min(units * (part + 1) / parts * unit, n)};
   }
 
-  // Parts along the rows and the columns of C: so that the largest is small, and little of B is packed twice.
+  // Parts along the rows and the columns of C: so that the largest is small, and reads little of A and B. Along the
+  // rows if in doubt: two threads then share no cache lines of C.
   std::pair<Index, Index> grid(Index parts) const {
     const Extent& e = g_.extent;
     if (method_ == Method::Dot) return {std::min(parts, e.m), 1};
@@ -119,8 +120,8 @@ class Product {
       if (columns > quotient_up(e.n, kernels_.panel)) break;
       const double m = static_cast<double>(quotient_up(e.m, rows));
       const double n = static_cast<double>(round_up(quotient_up(e.n, columns), kernels_.panel));
-      const double work = (m + 8) * n;
-      if (columns == 1 || work < least) best = {rows, columns}, least = work;
+      const double work = m * n + 8 * (m + n);  // per unit of k; an element read costs what some multiplications do
+      if (columns == 1 || work < 0.97 * least) best = {rows, columns}, least = work;
     }
     return best;
   }
