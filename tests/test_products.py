@@ -103,6 +103,36 @@ def test_matmul_sizes(n, dtype):
         assert np.all(np.abs(got - exact[::-1, ::-1]) <= bound[::-1, ::-1] + eps)
 
 
+LAYOUTS = {
+    "dense": lambda x: x,
+    "columns": lambda x: np.ascontiguousarray(x.swapaxes(-1, -2)).swapaxes(-1, -2),
+    "reversed": lambda x: np.ascontiguousarray(x[..., ::-1, ::-1])[..., ::-1, ::-1],
+    "gaps": lambda x: np.repeat(np.repeat(x, 2, -1), 3, -2)[..., ::3, ::2],
+    "rows alike": lambda x: np.broadcast_to(x[..., :1, :], x.shape),
+    "columns alike": lambda x: np.broadcast_to(x[..., :1], x.shape),
+    "batch reversed": lambda x: x[::-1] if x.ndim > 2 else x,
+}
+
+
+@given(
+    sizes=st.tuples(*[st.sampled_from([1, 2, 3, 4, 5, 8, 13, 16, 17, 33, 65])] * 3),
+    batch=st.sampled_from(
+        [((), ()), ((3,), (3,)), ((4, 1), (3,)), ((2, 3), (3,)), ((1,), (2, 5)), ((2, 1, 2), (3, 1))]
+    ),
+    layouts=st.tuples(*[st.sampled_from(sorted(LAYOUTS))] * 2),
+    dtype=st.sampled_from([np.float32, np.float64, np.int32]),
+    flags=st.sampled_from(FLAGS),
+)
+def test_matmul_layouts(sizes, batch, layouts, dtype, flags):
+    """Views of every kind, batches that broadcast in part: exact, since sums of small integers are."""
+    m, k, n = sizes
+    rng = np.random.default_rng(m + k + n)
+    a, b = (rng.integers(-3, 4, (*s, *shape)).astype(dtype) for s, shape in zip(batch, ((m, k), (k, n)), strict=True))
+    a, b = LAYOUTS[layouts[0]](a), LAYOUTS[layouts[1]](b)
+    got = ops.matmul(ev.from_numpy(flipped(a, flags[0])), ev.from_numpy(flipped(b, flags[1])), *flags)
+    np.testing.assert_array_equal(got.asnumpy(), a @ b)
+
+
 @pytest.mark.parametrize("dtype", [np.int32, np.int64, np.bool_])
 def test_matmul_of_integers(dtype):
     rng = np.random.default_rng(3)

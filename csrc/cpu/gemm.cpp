@@ -40,6 +40,26 @@ class Product {
     choose_method();
   }
 
+  // Every product of a batch, this one being the first.
+  void run(const Batch& batch) const {
+    if (batch.count == 1) return run();
+    const auto some = [&](Index begin, Index end) {
+      Product product = *this;
+      const auto step = [&](Index i) {
+        product.g_.a.p += i * (transposed_ ? batch.b : batch.a);
+        product.g_.b.p += i * (transposed_ ? batch.a : batch.b);
+        product.g_.c.p += i * batch.c;
+      };
+      step(begin);
+      for (Index i = begin; i < end; ++i, step(1)) product.run();
+    };
+    const double ns = nanoseconds();
+    if (ns > kLong)
+      some(0, batch.count);
+    else
+      parallel_ranges(batch.count, kCallNs + ns, some);
+  }
+
   void run() const {
     const Extent& e = g_.extent;
     if (e.m * e.n <= kFewResults && e.k >= 4 * kLongSum) return run_chunks();
@@ -54,8 +74,10 @@ class Product {
 
  private:
   static constexpr Index kFewResults = 128 * 128, kLongSum = 1024;
-  static constexpr Index kBlockBytes = 1 << 20;     // of B; half of a common L2
-  static constexpr Index kFinishedBytes = 1 << 14;  // of C, for an epilogue; a third of L1
+  static constexpr Index kBlockElements = (1 << 20) / sizeof(T);  // of B; half of a common L2
+  static constexpr Index kFinishedBytes = 1 << 14;                // of C, for an epilogue; a third of L1
+  static constexpr double kLong = 100'000;  // ns; of a batch, products that take longer are better cut themselves
+  static constexpr double kCallNs = 20;
 
   struct Range {
     Index begin, end;
@@ -78,21 +100,26 @@ class Product {
     transposed_ = !transposed_;
   }
 
-  bool fits_dot() const {
-    const Extent& e = g_.extent;
-    return e.n <= kernels_.columns && g_.a.cs == 1 && e.k >= kDotLength * e.n;
-  }
-  bool fits_row() const { return g_.extent.m == 1 && g_.b.cs == 1; }
-  static constexpr Index kDotLength = 12;  // from where on a sum over lanes costs less than idle lanes
+  // From where on a sum over lanes costs less than idle lanes.
+  static constexpr Index kDotLength = 12;
 
   void choose_method() {
-    for (int turn = 0; turn < 2; ++turn, transpose())
-      if (fits_dot()) return void(method_ = Method::Dot);
-    for (int turn = 0; turn < 2; ++turn, transpose())
-      if (fits_row()) return void(method_ = Method::Row);
     const Extent& e = g_.extent;
-    const bool narrow = e.n <= kernels_.columns && e.m > kernels_.columns && g_.a.rs == 1;
-    if (narrow || (g_.c.cs != 1 && g_.c.rs == 1)) transpose();
+    const auto few = [&](Index columns, Index stride) {
+      return columns <= kernels_.columns && stride == 1 && e.k >= kDotLength * columns;
+    };
+    const bool dot = few(e.n, g_.a.cs), dot_transposed = few(e.m, g_.b.rs);
+    const bool row = e.m == 1 && g_.b.cs == 1, row_transposed = e.n == 1 && g_.a.rs == 1;
+    if (dot || dot_transposed) {
+      method_ = Method::Dot;
+      if (!dot) transpose();
+    } else if (row || row_transposed) {
+      method_ = Method::Row;
+      if (!row) transpose();
+    } else {
+      const bool narrow = e.n <= kernels_.columns && e.m > kernels_.columns && g_.a.rs == 1;
+      if (narrow || (g_.c.cs != 1 && g_.c.rs == 1)) transpose();
+    }
   }
 
   // What one thread takes, about: the arithmetic at full rate, or the reading of both matrices.
@@ -208,14 +235,17 @@ class Product {
 
   void run_blocks(Range rows, Range columns) const {
     const Index panel = kernels_.panel;
-    const Index depth = quotient_up(g_.extent.k, quotient_up(g_.extent.k, kernels_.depth));
-    const Index most = std::max<Index>(kBlockBytes / (depth * Index{sizeof(T)} * panel), 1) * panel;
-    const Index width = round_up(quotient_up(columns.size(), quotient_up(columns.size(), most)), panel);
+    Index depth = g_.extent.k, width = columns.size();
+    if (depth > kernels_.depth || depth * (width + panel) > kBlockElements) {
+      depth = quotient_up(depth, quotient_up(depth, kernels_.depth));
+      const Index most = std::max<Index>(kBlockElements / (depth * panel), 1) * panel;
+      width = round_up(quotient_up(width, quotient_up(width, most)), panel);
+    }
     const T* panels = transposed_ ? nullptr : g_.panels;
     const bool pack_b = !panels && worth_packing(rows.size());
     const bool pack_a = g_.a.cs * Index{sizeof(T)} >= 1024 && width >= 4 * panel;
     T* packed = nullptr;
-    const Ref<Buffer> buffer = pack_b ? allocate(depth * width, packed) : Ref<Buffer>();
+    const Ref<Buffer> buffer = pack_b ? allocate(kernels_.panel_elements(depth, width), packed) : Ref<Buffer>();
 
     for (Index j = columns.begin; j < columns.end; j += width) {
       const Index n = std::min(width, columns.end - j);
@@ -265,15 +295,16 @@ class Product {
 }  // namespace
 
 template <class T>
-void gemm(const GemmKernels<T>& kernels, const Gemm<T>& g) {
+void gemm(const GemmKernels<T>& kernels, const Gemm<T>& g, const Batch& batch) {
   const auto [m, n, k] = g.extent;
   if (m == 0 || n == 0) return;
-  if (k > 0) return Product<T>(kernels, g).run();
-  for (Index i = 0; i < m && !g.add; ++i)
-    for (Index j = 0; j < n; ++j) *g.c.at(i, j) = T(0);
+  if (k > 0) return Product<T>(kernels, g).run(batch);
+  for (Index b = 0; b < batch.count && !g.add; ++b)
+    for (Index i = 0; i < m; ++i)
+      for (Index j = 0; j < n; ++j) g.c.p[b * batch.c + i * g.c.rs + j * g.c.cs] = T(0);
   if (g.epilogue) g.epilogue.run(g.epilogue.context, 0, 0, m, n);
 }
-template void gemm(const GemmKernels<float>&, const Gemm<float>&);
-template void gemm(const GemmKernels<double>&, const Gemm<double>&);
+template void gemm(const GemmKernels<float>&, const Gemm<float>&, const Batch&);
+template void gemm(const GemmKernels<double>&, const Gemm<double>&, const Batch&);
 
 }  // namespace evolute::cpu

@@ -40,6 +40,12 @@ struct Gemm {
   Epilogue epilogue = {};
 };
 
+// How many products of the same kind, and from one to the next the steps from matrix to matrix. Of more than one
+// product none has panels or an epilogue.
+struct Batch {
+  std::int64_t count = 1, a = 0, b = 0, c = 0;
+};
+
 // Part of a product that goes from cache to registers. Rows of B and of C are dense.
 template <class T>
 struct GemmBlock {
@@ -74,12 +80,12 @@ struct GemmKernels {
   std::int64_t panel_elements(std::int64_t k, std::int64_t n) const { return (n + panel - 1) / panel * panel * k; }
 };
 
-// Computes a product; on several threads where that pays. Inside of a parallel region it runs on the caller's thread,
-// and scratch comes from that thread's cache of memory: for blocks of a larger computation. The result does not depend
-// on the number of threads.
+// Computes a product, or many; on several threads where that pays. Inside of a parallel region it runs on the caller's
+// thread, and scratch comes from that thread's cache of memory: for blocks of a larger computation. The result does not
+// depend on the number of threads.
 template <class T>
-void gemm(const GemmKernels<T>& kernels, const Gemm<T>& g);
-extern template void gemm(const GemmKernels<float>&, const Gemm<float>&);
-extern template void gemm(const GemmKernels<double>&, const Gemm<double>&);
+void gemm(const GemmKernels<T>& kernels, const Gemm<T>& g, const Batch& batch = {});
+extern template void gemm(const GemmKernels<float>&, const Gemm<float>&, const Batch&);
+extern template void gemm(const GemmKernels<double>&, const Gemm<double>&, const Batch&);
 
 }  // namespace evolute::cpu

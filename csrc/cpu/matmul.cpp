@@ -37,7 +37,7 @@ std::int64_t batch_offset(const Array& a, int axes, std::int64_t i) {
   return axes > 0 ? offset + i * a.strides()[0] : 0;
 }
 
-// `product(e, a, b, c)` for every matrix of the batch.
+// Has all matrices multiplied: product(e, a, b, c, batch) does a batch of them.
 template <class T, class F>
 void batched(const Array& a, const Array& b, Array& out, F&& product) {
   int axes = out.ndim() - 2;
@@ -61,28 +61,49 @@ void batched(const Array& a, const Array& b, Array& out, F&& product) {
       e.m *= count;
     }
   }
-  if (axes == 0) return product(e, x, y, z);
+  // The next axes are one batch, as far as they are one axis of evenly spaced matrices.
+  Batch batch;
+  for (; axes > 0; --axes) {
+    const std::int64_t count = out.shape()[axes - 1];
+    const Batch axis{count, a.strides()[axes - 1], b.strides()[axes - 1], out.strides()[axes - 1]};
+    if (count == 1) continue;
+    if (batch.count == 1)
+      batch = axis;
+    else if (axis.a == batch.count * batch.a && axis.b == batch.count * batch.b && axis.c == batch.count * batch.c)
+      batch.count *= count;
+    else
+      break;
+  }
+  if (axes == 0) return product(e, x, y, z, batch);
 
-  std::int64_t batch = 1;
-  for (int d = 0; d < axes; ++d) batch *= out.shape()[d];
-  const auto some = [&](std::int64_t begin, std::int64_t end) {
+  std::int64_t batches = 1;
+  for (int d = 0; d < axes; ++d) batches *= out.shape()[d];
+  const double ns = 10 + static_cast<double>(e.m) * static_cast<double>(e.n) * static_cast<double>(e.k) / 50;
+  parallel_ranges(batches, ns * static_cast<double>(batch.count), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t ia = batch_offset(a, axes, i), ib = batch_offset(b, axes, i), io = batch_offset(out, axes, i);
-      product(e, {x.p + ia, x.rs, x.cs}, {y.p + ib, y.rs, y.cs}, {z.p + io, z.rs, z.cs});
+      product(e, {x.p + ia, x.rs, x.cs}, {y.p + ib, y.rs, y.cs}, {z.p + io, z.rs, z.cs}, batch);
     }
-  };
-  constexpr double kFine = 100'000;  // ns; products that take longer are better cut themselves
-  const double ns = 10 + static_cast<double>(e.m) * static_cast<double>(e.n) * static_cast<double>(e.k) / 50;
-  if (ns > kFine)
-    some(0, batch);
-  else
-    parallel_ranges(batch, ns, some);
+  });
 }
 
 template <class T>
 void float_matmul(const GemmKernels<T>& kernels, const Array& a, const Array& b, Array& out) {
-  batched<T>(a, b, out,
-             [&](Extent e, Matrix<const T> x, Matrix<const T> y, Matrix<T> z) { gemm(kernels, {e, x, y, z}); });
+  batched<T>(a, b, out, [&](Extent e, Matrix<const T> x, Matrix<const T> y, Matrix<T> z, const Batch& batch) {
+    gemm(kernels, {e, x, y, z}, batch);
+  });
+}
+
+template <class T>
+void integer_matmul(const Array& a, const Array& b, Array& out) {
+  batched<T>(a, b, out, [](Extent e, Matrix<const T> x, Matrix<const T> y, Matrix<T> z, const Batch& batch) {
+    const double ns = static_cast<double>(e.m) * static_cast<double>(e.n) * static_cast<double>(e.k) / 5;
+    parallel_ranges(batch.count, 10 + ns, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i)
+        integer_product<T>(e, {x.p + i * batch.a, x.rs, x.cs}, {y.p + i * batch.b, y.rs, y.cs},
+                           {z.p + i * batch.c, z.rs, z.cs});
+    });
+  });
 }
 
 }  // namespace
@@ -92,8 +113,8 @@ void CpuBackend::matmul(const Array& a, const Array& b, Array& out) {
   switch (out.dtype()) {
     case DType::Float32: return float_matmul(*simd().gemm_float, a, b, out);
     case DType::Float64: return float_matmul(*simd().gemm_double, a, b, out);
-    case DType::Int32: return batched<std::uint32_t>(a, b, out, integer_product<std::uint32_t>);
-    default: return batched<std::uint64_t>(a, b, out, integer_product<std::uint64_t>);
+    case DType::Int32: return integer_matmul<std::uint32_t>(a, b, out);
+    default: return integer_matmul<std::uint64_t>(a, b, out);
   }
 }
 

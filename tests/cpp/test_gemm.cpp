@@ -243,3 +243,36 @@ TEST_CASE("a part of the rows is what it is in the whole product") {
     CHECK_MESSAGE(parts.data == whole.data, name);
   });
 }
+
+TEST_CASE("a batch is its products one by one") {
+  const int threads = num_threads();
+  for_all_kernels([]<class T>(const GemmKernels<T>& kernels, const std::string& name) {
+    for (const Extent e : {Extent{3, 3, 3}, {8, 20, 5}, {30, 2, 50}, {1, 20, 30}, {20, 20, 0}, {100, 90, 80}})
+      for (const Layout layout : {Layout::Rows, Layout::Columns, Layout::Gaps})
+        for (const bool same_b : {false, true}) {
+          constexpr Index count = 60;
+          const auto many = [&](Index m, Index n) {
+            const Stored<T> one = store<T>(m, n, layout, real);
+            Stored<T> all = store<T>(1, static_cast<Index>(one.data.size()) * count, Layout::Rows, real);
+            all.offset = one.offset, all.rs = one.rs, all.cs = one.cs;
+            return all;
+          };
+          auto a = many(e.m, e.k), b = many(e.k, e.n), c = many(e.m, e.n), want = c;
+          const auto step = [](const Stored<T>& s) { return static_cast<Index>(s.data.size()) / count; };
+          const cpu::Batch batch{count, step(a), same_b ? 0 : step(b), step(c)};
+          for (Index i = 0; i < count; ++i) {
+            run(kernels, e, a, b, want, {.add = true});
+            a.offset += batch.a, b.offset += batch.b, want.offset += batch.c;
+          }
+          a.offset -= count * batch.a, b.offset -= count * batch.b;
+          const cpu::Matrix<T> x = a.matrix(), y = b.matrix();
+          for (const int n : {1, 3}) {
+            set_num_threads(n);
+            Stored<T> got = c;
+            cpu::gemm(kernels, {e, {x.p, x.rs, x.cs}, {y.p, y.rs, y.cs}, got.matrix(), true}, batch);
+            CHECK_MESSAGE(got.data == want.data, name << ": " << e.m << "x" << e.k << "x" << e.n);
+          }
+        }
+  });
+  set_num_threads(threads);
+}
