@@ -236,6 +236,21 @@ def test_a_network_runs_in_row_blocks(rows, dtype):
     assert again.asnumpy().tobytes() == value.asnumpy().tobytes()
 
 
+def test_row_blocks_give_the_same_bits_for_any_number_of_threads():
+    x, w = floats(30011, 20, dtype=np.float32), floats(20, 20, seed=1, dtype=np.float32)
+    gradient = Compiled(ev.grad(lambda w: ops.sum(ops.sin(ops.matmul(ops.tanh(ops.matmul(x, w)), w)))))
+    threads = ev.num_threads()
+    results = set()
+    try:
+        for n in (1, 2, 3, 5, 8):
+            ev.set_num_threads(n)
+            results.add(gradient(w).asnumpy().tobytes())
+    finally:
+        ev.set_num_threads(threads)
+    assert "row_blocks" in gradient.explain()
+    assert len(results) == 1
+
+
 def test_results_by_rows_views_and_phases():
     """Outputs by rows, views of them, and rows that wait for a sum over all rows."""
     x = floats(9000, 20)

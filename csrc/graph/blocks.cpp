@@ -1,6 +1,7 @@
 #include "graph/blocks.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <utility>
 
@@ -96,19 +97,25 @@ void run_blocks(const RowBlocks& b, ArrayRefs in, std::span<Array* const> out, s
 void run(const Op&, const Attrs* attrs, ArrayRefs in, std::span<Array* const> out) {
   const RowBlocks& b = *attrs_as<RowBlocksAttrs>(attrs).blocks;
   const std::int64_t blocks = (b.n + b.rows - 1) / b.rows;
-  // More parts than threads: one that is late, or disturbed, then does fewer of them.
+  // More parts than threads: one that is late, or disturbed, then does fewer of them. Each is a subtree of the sums, as
+  // its blocks are a power of two in number, so that the bits do not depend on how many parts there are.
   constexpr std::int64_t kPartsPerThread = 8;
   const std::int64_t threads = worthwhile_parts(b.ns * static_cast<double>(b.n));
-  const std::int64_t parts = threads == 1 ? 1 : std::min(kPartsPerThread * threads, blocks);
+  const std::int64_t wanted = threads == 1 ? 1 : kPartsPerThread * threads;
+  const auto size =
+      static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>((blocks + wanted - 1) / wanted)));
+  const std::int64_t parts = (blocks + size - 1) / size;
   std::vector<std::vector<RowSum>> sums(static_cast<std::size_t>(parts));
   parallel_for(parts, [&](std::int64_t p) {
-    run_blocks(b, in, out, blocks * p / parts, blocks * (p + 1) / parts, sums[static_cast<std::size_t>(p)]);
+    run_blocks(b, in, out, p * size, std::min((p + 1) * size, blocks), sums[static_cast<std::size_t>(p)]);
   });
   std::size_t next = 0;
   for (std::size_t i = 0; i < out.size(); ++i) {
     if (b.rows_out[i]) continue;
-    for (std::size_t p = 1; p < sums.size(); ++p) sums[0][next].add(sums[p][next]);
-    sums[0][next++].store(*out[i]);
+    RowSum total(out[i]->aval());
+    for (auto& part : sums) total.add(part[next]);
+    total.store(*out[i]);
+    ++next;
   }
 }
 
