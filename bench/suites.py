@@ -113,6 +113,7 @@ SHAPES = (
     (4096, 24, 64),
     (10000, 2, 64),
 )
+BATCHES = ((10000, 3, 3, 3), (1000, 8, 8, 8), (100, 64, 64, 64), (32, 256, 64, 64))
 
 
 def gemm() -> Iterator[Case]:
@@ -121,6 +122,10 @@ def gemm() -> Iterator[Case]:
             name = f"{m}×{k}·{k}×{n} {dtype}"
             arguments = {"m": m, "k": k, "n": n, "dtype": dtype}
             yield Case(name, "gemm", arguments, (EVOLUTE, TORCH, NUMPY, JAX), rtol, flops=2.0 * m * k * n)
+        for batch, m, k, n in BATCHES:
+            name = f"{batch} of {m}×{k}·{k}×{n} {dtype}"
+            arguments = {"m": m, "k": k, "n": n, "dtype": dtype, "batch": batch}
+            yield Case(name, "gemm", arguments, (EVOLUTE, TORCH, NUMPY, JAX), rtol, flops=2.0 * batch * m * k * n)
 
 
 def overhead() -> Iterator[Case]:

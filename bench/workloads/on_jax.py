@@ -107,8 +107,8 @@ def chain_compile(variant: str, size: int) -> Any:
 # ---- Matrix products, small calls ------------------------------------------------------------------------------------
 
 
-def gemm(variant: str, m: int, k: int, n: int, dtype: str) -> Any:
-    a, b = arrays(problems.matrices(m, k, n, dtype))
+def gemm(variant: str, m: int, k: int, n: int, dtype: str, batch: int | None = None) -> Any:
+    a, b = arrays(problems.matrices(m, k, n, dtype, batch))
     return expression("matmul(a, b).block_until_ready()", matmul=jax.jit(jnp.matmul), a=a, b=b)
 
 

@@ -86,8 +86,8 @@ def chain(variant: str, size: int) -> Any:
 # ---- Matrix products, small calls ------------------------------------------------------------------------------------
 
 
-def gemm(variant: str, m: int, k: int, n: int, dtype: str) -> Any:
-    return waiting(ops.matmul, variant, *tensors(problems.matrices(m, k, n, dtype)))
+def gemm(variant: str, m: int, k: int, n: int, dtype: str, batch: int | None = None) -> Any:
+    return waiting(ops.matmul, variant, *tensors(problems.matrices(m, k, n, dtype, batch)))
 
 
 def small_mul(variant: str, size: int) -> Any:

@@ -51,8 +51,8 @@ def forward(variant: str, function_name: str, size: int, dtype: str) -> Any:
     return lambda: fn(*args)
 
 
-def gemm(variant: str, m: int, k: int, n: int, dtype: str) -> Any:
-    a, b = problems.matrices(m, k, n, dtype)
+def gemm(variant: str, m: int, k: int, n: int, dtype: str, batch: int | None = None) -> Any:
+    a, b = problems.matrices(m, k, n, dtype, batch)
     return expression("matmul(a, b)", matmul=np.matmul, a=a, b=b)
 
 

@@ -81,8 +81,8 @@ def chain(variant: str, size: int) -> Any:
 # ---- Matrix products, small calls ------------------------------------------------------------------------------------
 
 
-def gemm(variant: str, m: int, k: int, n: int, dtype: str) -> Any:
-    a, b = tensors(problems.matrices(m, k, n, dtype))
+def gemm(variant: str, m: int, k: int, n: int, dtype: str, batch: int | None = None) -> Any:
+    a, b = tensors(problems.matrices(m, k, n, dtype, batch))
     return expression("matmul(a, b)", matmul=torch.matmul, a=a, b=b)
 
 

@@ -95,10 +95,11 @@ def vectors(size: int, count: int, dtype: str = "float32", low: float = 0.1, hig
     return [rng.uniform(low, high, size).astype(dtype) for _ in range(count)]
 
 
-def matrices(m: int, k: int, n: int, dtype: str) -> tuple[Array, Array]:
-    """Operands of an (m, k) × (k, n) product."""
+def matrices(m: int, k: int, n: int, dtype: str, batch: int | None) -> tuple[Array, Array]:
+    """Operands of an (m, k) × (k, n) product, or of a batch of them."""
     rng = random("matrices")
-    return rng.standard_normal((m, k)).astype(dtype), rng.standard_normal((k, n)).astype(dtype)
+    axes = () if batch is None else (batch,)
+    return rng.standard_normal((*axes, m, k)).astype(dtype), rng.standard_normal((*axes, k, n)).astype(dtype)
 
 
 def mlp(*widths: int) -> list[tuple[Array, Array]]:
