@@ -54,7 +54,7 @@ BARS = [
     Bar("forward", "*", "torch", faster=1.0),
     Bar("grad1", "*", "torch", faster=2.0),
     Bar("grad2", "*", "torch", faster=3.0),
-    Bar("grad2", "*", "copy", faster=1 / 2),
+    Bar("grad2", "*", "copy-passes", faster=1 / 2),
     *each("gemm", GEMM_LEVEL, "torch", 0.9),
     *each("gemm", GEMM_NETWORK, "torch", 1.1),
     *each("gemm", GEMM_SMALL, "torch", 1.5),

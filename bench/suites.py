@@ -39,6 +39,7 @@ JAX = Peer("jax", "jit")
 JAX_VMAP = Peer("jax", "vmap")
 NUMPY = Peer("numpy")
 COPY = Peer("copy")
+COPY_PASSES = Peer("copy", "passes")
 MINDSPORE = Peer("mindspore", "graph")
 MINDSPORE_EAGER = Peer("mindspore", "pynative")
 
@@ -81,7 +82,7 @@ def eager_derivatives(order: int) -> Callable[[], Iterator[Case]]:
                 if function.orders < order:
                     continue
                 arguments = {"function_name": name, "size": MILLION, "dtype": dtype, "order": order}
-                peers = (EVOLUTE, TORCH, JAX, MINDSPORE_EAGER, COPY)
+                peers = (EVOLUTE, TORCH, JAX, MINDSPORE_EAGER, COPY, COPY_PASSES)
                 yield Case(f"{name} {dtype}", "grad", arguments, peers, 5 * TOLERANCE[dtype])
 
     return cases

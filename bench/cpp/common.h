@@ -34,5 +34,6 @@ benchmark::internal::Benchmark* add(const std::string& name, F fn) {
 void add_elementwise();
 void add_overhead();
 void add_matmul();
+void add_reductions();
 
 }  // namespace bench

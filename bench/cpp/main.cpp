@@ -8,6 +8,7 @@ int main(int argc, char** argv) {
   bench::add_overhead();
   bench::add_elementwise();
   bench::add_matmul();
+  bench::add_reductions();
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
   benchmark::AddCustomContext("threads", std::to_string(ev::num_threads()));
