@@ -28,7 +28,7 @@ from typing import Any, Protocol
 
 Timer = Callable[[int], float]
 
-MIN_TIME = 2e-3  # seconds that one measurement lasts at least
+MIN_TIME = 5e-3  # seconds that one measurement lasts at least: waking threads must not count
 ROUNDS = 11
 RESULTS = Path(__file__).parent / "results"
 
@@ -168,6 +168,7 @@ class Local:
 
     def calibrate(self, min_time: float) -> int:
         self.timer(1)
+        quiesce()  # some libraries start threads that spin for a while without any work
         repetitions = 1
         while (elapsed := self.timer(repetitions)) < min_time:
             grow = 1.2 * min_time / max(elapsed, 1e-9)
@@ -176,7 +177,7 @@ class Local:
         return repetitions
 
     def sample(self, repetitions: int) -> float:
-        self.timer(max(1, repetitions // 20))  # fetch the data and wake the threads
+        self.timer(max(2, repetitions // 4))  # fetch the data and wake the threads
         elapsed = self.timer(repetitions)
         quiesce()
         return elapsed / repetitions

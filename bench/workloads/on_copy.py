@@ -33,8 +33,8 @@ def forward(variant: str, function_name: str, size: int, dtype: str) -> Any:
 def grad(variant: str, function_name: str, size: int, dtype: str, order: int) -> Any:
     """Reads each argument and writes a derivative by each; `passes`: for the function and for each derivative of it.
 
-    The first is all that compiled code has to move. Eager code runs the function, and then what differentiates it: each of
-    these passes has its results in memory before the next one begins, whether or not anybody asks for them.
+    The first is all that compiled code has to move. Eager code runs the function, and then what differentiates it: each
+    of these passes has its results in memory before the next one begins, whether or not anybody asks for them.
     """
     arity = problems.FUNCTIONS[function_name].arity
     arrays = 2 * arity

@@ -7,8 +7,10 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <cstdlib>
 #include <exception>
+#include <fstream>
 #include <mutex>
 #include <system_error>
 #include <thread>
@@ -28,9 +30,10 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using std::chrono::nanoseconds;
 
-// How long an idle worker, or a caller whose workers are not done, spins before it sleeps. Long enough to bridge the
-// gaps between the kernels of one computation; a worker that is not needed in that time halves it.
-constexpr nanoseconds kLongestSpin{50'000}, kShortestSpin{5'000};
+// How long an idle worker, or a caller whose workers are not done, spins before it sleeps. Waking a thread takes about
+// as long. It bridges the last part of a region, which others may still be at, and the gap to the next kernel of the
+// same computation.
+constexpr nanoseconds kSpin{100'000};
 
 void relax() {
 #if defined(__x86_64__)
@@ -107,7 +110,7 @@ class Pool {
     run_part(0);
     for (std::uint64_t t; is_valid(t = ticket_.fetch_add(1, std::memory_order_acq_rel));) run_part(t & 0xffff'ffff);
     const auto done = [this] { return pending_.load(std::memory_order_acquire) == 0; };
-    if (!spin(kLongestSpin, done))
+    if (!spin(kSpin, done))
       for (std::int32_t n; (n = pending_.load(std::memory_order_acquire)) != 0;) pending_.wait(n);
     if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
   }
@@ -136,15 +139,11 @@ class Pool {
 
   void work() {
     in_region = true;  // whatever a part calls runs on this thread
-    nanoseconds patience = kLongestSpin;
     for (;;) {
       const auto called = [this] {
         return is_valid(ticket_.load(std::memory_order_relaxed)) || stopping_.load(std::memory_order_relaxed);
       };
-      if (spin(patience, called)) {
-        patience = std::min(2 * patience, kLongestSpin);
-      } else {
-        patience = std::max(patience / 2, kShortestSpin);
+      if (!spin(kSpin, called)) {
         const std::uint32_t before = wakeups_.load();
         sleeping_.fetch_add(1);
         // Either this sees the caller's ticket, or the caller sees that somebody sleeps.
@@ -210,6 +209,13 @@ Pool& started_pool(int workers) {
   return *pool;
 }
 
+// The CPU time that a container may use, in CPUs; 0 if it has no limit.
+int cgroup_quota() {
+  std::ifstream file("/sys/fs/cgroup/cpu.max");  // "max 100000" or "150000 100000"
+  double quota = 0, period = 0;
+  return file >> quota >> period && quota > 0 && period > 0 ? static_cast<int>(std::ceil(quota / period)) : 0;
+}
+
 int default_num_threads() {
   if (const char* text = std::getenv("EVOLUTE_NUM_THREADS"); text && *text) {
     char* end = nullptr;
@@ -218,11 +224,13 @@ int default_num_threads() {
       throw ValueError(cat("EVOLUTE_NUM_THREADS=", text, ": must be a positive integer"));
     return static_cast<int>(n);
   }
+  int n = static_cast<int>(std::thread::hardware_concurrency());
 #if defined(__linux__)
   cpu_set_t cpus;
-  if (sched_getaffinity(0, sizeof cpus, &cpus) == 0) return std::max(CPU_COUNT(&cpus), 1);
+  if (sched_getaffinity(0, sizeof cpus, &cpus) == 0) n = CPU_COUNT(&cpus);
 #endif
-  return static_cast<int>(std::max(std::thread::hardware_concurrency(), 1u));
+  if (const int quota = cgroup_quota()) n = std::min(n, quota);
+  return std::max(n, 1);
 }
 
 }  // namespace
@@ -246,9 +254,10 @@ int worthwhile_parts(double ns) {
 }
 
 int balanced_parts(double ns) {
-  constexpr double kPartNs = 40'000, kPerThread = 8;
+  constexpr double kPartNs = 20'000, kMost = 8;
   const int parts = worthwhile_parts(ns);
-  return parts == 1 ? 1 : std::max(parts, static_cast<int>(std::min(kPerThread * num_threads(), ns / kPartNs)));
+  // The same number for each thread, should all be equally fast.
+  return parts == 1 ? 1 : parts * static_cast<int>(std::clamp(ns / (parts * kPartNs), 1.0, kMost));
 }
 
 void detail::run_parts(std::int64_t parts, PartFunction f, void* context) {
