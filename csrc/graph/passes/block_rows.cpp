@@ -235,7 +235,7 @@ class Blocking {
     return std::make_shared<const Plan>(recording.finish(results));
   }
 
-  // As many rows as keep what is alive at once in the cache, in equal blocks.
+  // As many rows as keep what is alive at once in the cache.
   std::int64_t rows_per_block(const std::vector<std::size_t>& nodes) const {
     std::vector<std::size_t> last(graph_.values.size(), 0);
     for (std::size_t k : nodes)
@@ -253,8 +253,9 @@ class Blocking {
     }
     const auto rows = static_cast<std::int64_t>(cache_bytes() / std::max(most, 1.0));
     const std::int64_t fit = std::clamp<std::int64_t>(rows, 16, n_);
-    const std::int64_t blocks = (n_ + fit - 1) / fit;
-    return (n_ + blocks - 1) / blocks;
+    // Tiles of matrix products are 14 or 6 rows high, depending on the instruction set: blocks are made of whole ones.
+    constexpr std::int64_t kTiles = 42;
+    return fit < kTiles ? fit : fit / kTiles * kTiles;
   }
 
   // What one thread takes for a row, about.
