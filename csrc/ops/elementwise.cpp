@@ -587,7 +587,10 @@ Tensor pow_constant(const Tensor& x, double p, DType scalar_kind) {
   Tensor fun(const Tensor& x, double y) {                                                                          \
     return i##Name == iPow ? pow_constant(x, y, DType::Float64) : call_elementwise(table[i##Name], x, weak(y, x)); \
   }                                                                                                                \
-  Tensor fun(double x, const Tensor& y) { return call_elementwise(table[i##Name], weak(x, y), y); }
+  Tensor fun(double x, const Tensor& y) {                                                                          \
+    if (i##Name == iDiv && x == 1 && is_floating(y.dtype())) return reciprocal(y);                                 \
+    return call_elementwise(table[i##Name], weak(x, y), y);                                                        \
+  }
 #define EV_BINARY(Name, fun, ...) EV_FUNCTION2(Name, fun)
 #define EV_BINARY_FLAT(Name, fun, ...) EV_FUNCTION2(Name, fun)
 #define EV_COMPARE(Name, fun, ...) EV_FUNCTION2(Name, fun)

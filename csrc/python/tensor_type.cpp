@@ -99,10 +99,17 @@ PyObject* binary_slot(PyObject* a, PyObject* b, F f) {
 EV_BINARY_SLOT(tensor_add, add(x, y))
 EV_BINARY_SLOT(tensor_sub, sub(x, y))
 EV_BINARY_SLOT(tensor_mul, mul(x, y))
-EV_BINARY_SLOT(tensor_div, div(x, y))
 EV_BINARY_SLOT(tensor_floordiv, floor_div(x, y))
 EV_BINARY_SLOT(tensor_mod, mod(x, y))
 #undef EV_BINARY_SLOT
+
+PyObject* tensor_div(PyObject* a, PyObject* b) {
+  const bool one = PyFloat_CheckExact(a) ? PyFloat_AS_DOUBLE(a) == 1 : PyLong_CheckExact(a) && PyLong_AsLong(a) == 1;
+  PyErr_Clear();  // of a number too large to be 1
+  if (one && is_floating(value_of(b).dtype()))
+    return guarded([&]() -> PyObject* { return wrap(div(1.0, value_of(b))); });
+  return binary_slot(a, b, [](const Tensor& x, const Tensor& y) { return div(x, y); });
+}
 
 // &, | and ^ are for masks; what they mean for integers elsewhere, bitwise operations, is not offered.
 template <class F>
