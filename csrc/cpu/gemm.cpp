@@ -147,7 +147,8 @@ class Product {
       if (columns > quotient_up(e.n, kernels_.panel)) break;
       const double m = static_cast<double>(quotient_up(e.m, rows));
       const double n = static_cast<double>(round_up(quotient_up(e.n, columns), kernels_.panel));
-      const double work = m * n + 8 * (m + n);  // per unit of k; an element read costs what some multiplications do
+      // Per unit of k: an element that is read costs what some multiplications do, one that is packed what many do.
+      const double work = m * n + 8 * m + (worth_packing(quotient_up(e.m, rows)) ? 40 : 8) * n;
       if (columns == 1 || work < 0.97 * least) best = {rows, columns}, least = work;
     }
     return best;
