@@ -42,6 +42,7 @@ PUBLIC = {
     "linalg.h": "ops",
     "autodiff.h": "autodiff",
     "graph.h": "graph",
+    "control.h": "graph",
     "evolute.h": "umbrella",
 }
 

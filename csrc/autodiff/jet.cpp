@@ -38,7 +38,7 @@ void Jet::process(const Op& op, const AttrsPtr& attrs, std::span<const Tensor> i
     inner.push_back(lower(t));
     tangents.push_back(tangent(t));
   }
-  apply(op, attrs, inner, out);
+  if (!op.jvp_gives_out) apply(op, attrs, inner, out);
   if (!op.jvp) return;
   Tensors out_tangents(out.size());
   JvpArgs args{attrs.get(), inner, out, tangents, out_tangents};

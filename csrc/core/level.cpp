@@ -19,14 +19,12 @@ Bindings::Binding* Bindings::find(const Variable& v) {
 }
 
 Tensor Bindings::get(Variable& v) {
-  Bindings* level = this;
-  for (;; level = level->outer_) {
-    if (const Binding* b = level->find(v)) return b->now;
-    if (!level->outer_) break;
-  }
-  if (!thread_state.recorder) return v.raw();
-  level->shadow(v, thread_state.recorder->read(v));
-  return level->all_.back().now;
+  if (const Binding* b = find(v)) return b->now;
+  if (!outer_ && !recorder_) return v.raw();
+  Tensor below = outer_ ? outer_->get(v) : v.raw();
+  if (!recorder_) return below;
+  shadow(v, recorder_->read(v, below));
+  return all_.back().now;
 }
 
 void Bindings::set(Variable& v, Tensor value) {
@@ -63,9 +61,13 @@ LevelScope::~LevelScope() {
   }
 }
 
-RecorderScope::RecorderScope(RecorderBase& recorder)
-    : recorder_(recorder), previous_(std::exchange(thread_state, ThreadState{0, &recorder, &bindings_})) {
+RecorderScope::RecorderScope(RecorderBase& recorder, Place place) : recorder_(recorder), previous_(thread_state) {
+  const bool nested = place == Place::Nested;
+  bindings_.recorder_ = &recorder;
+  if (nested) bindings_.outer_ = previous_.bindings;
+  recorder.depth_ = nested ? previous_.depth + 1 : 0;
   recorder.live_ = true;
+  thread_state = {recorder.depth_, &recorder, &bindings_};
 }
 RecorderScope::~RecorderScope() {
   recorder_.live_ = false;

@@ -25,7 +25,7 @@ class Level : public RefCounted {
 
   explicit Level(Kind kind = Kind::Transform) : kind_(kind) {}
   bool is_recorder() const noexcept { return kind_ == Kind::Recorder; }
-  int depth() const noexcept { return depth_; }  // 0 for recorders, which sit below all transforms
+  int depth() const noexcept { return depth_; }  // 0 for a recorder below all transforms
   bool live() const noexcept { return live_; }
 
   // Interprets one primitive. Inputs may belong to this level or to any below it.
@@ -62,12 +62,13 @@ class Traced : public Value {
   Ref<Level> owner_;
 };
 
-// Graph mode's bottom level; `graph/` implements it, `Variable` and `apply` talk to it.
+// Graph mode's bottom level, and the level of a body of control flow within it; `graph/` implements it, `Variable` and
+// `apply` talk to it.
 class RecorderBase : public Level {
  public:
   RecorderBase() : Level(Kind::Recorder) {}
-  // What a variable holds when the recorded function begins.
-  virtual Tensor read(Variable& v) = 0;
+  // What a variable holds when the recorded function begins; `below` is its value outside of the recording.
+  virtual Tensor read(Variable& v, const Tensor& below) = 0;
   // Notes that the recorded function itself made this concrete value, so that it may replace it in place.
   void adopt(const Tensor& made) {
     if (!made.value()->level()) made_.push_back(made);
@@ -102,6 +103,7 @@ class Bindings {
   friend class RecorderScope;
   std::vector<Binding> all_;
   Bindings* outer_ = nullptr;
+  RecorderBase* recorder_ = nullptr;  // set for a recording: what variables hold below it is an input of its graph
 };
 
 struct ThreadState {
@@ -137,11 +139,14 @@ class LevelScope {
   bool open_ = true;
 };
 
-// Makes a recorder the bottom of this thread's stack for a scope. What runs inside does so as if no transform were live
-// outside it: its levels start at depth 1 again. Variables themselves stay untouched.
+// Makes a recorder live on this thread for a scope. Everything that runs inside is recorded. Variables stay untouched.
 class RecorderScope {
  public:
-  explicit RecorderScope(RecorderBase& recorder);
+  enum class Place : std::uint8_t {
+    Bottom,  // as if no transform were live outside: levels start at depth 1 again
+    Nested,  // above what is live: values of the levels outside are operands like any others, to be captured
+  };
+  explicit RecorderScope(RecorderBase& recorder, Place place = Place::Bottom);
   ~RecorderScope();
   RecorderScope(const RecorderScope&) = delete;
   RecorderScope& operator=(const RecorderScope&) = delete;

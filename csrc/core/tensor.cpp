@@ -29,10 +29,10 @@ const Array& Tensor::array() const {
   const Tensor* t = this;
   while (Level* level = t->value()->level()) {
     if (level->is_recorder())
-      throw UnknownValueError(cat(
-          "the value of a tensor (", aval(),
-          ") is not known while a function is being recorded for graph mode; Python ",
-          "control flow cannot depend on it: use ops.cond, ops.where or ops.while_loop, or run the function eagerly"));
+      throw UnknownValueError(
+          cat("the value of a tensor (", aval(),
+              ") is not known while a function is being recorded for graph mode; in place of Python ",
+              "control flow use ops.cond or ops.where to choose, ops.while_loop, ops.fori_loop or ops.scan to repeat"));
     const Tensor& inner = static_cast<const Traced*>(t->value())->inner;
     if (!inner.defined() || inner.shape() != shape())
       throw TraceError(cat("a tensor (", aval(),

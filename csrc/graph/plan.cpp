@@ -190,6 +190,12 @@ void Plan::place() {
     if (in_arena(static_cast<ValueId>(i))) placement_[i].offset = placement_[index(place_of[i])].offset;
 }
 
+void Plan::release_arenas(std::size_t bytes) const {
+  std::vector<std::unique_ptr<Frame>> freed;
+  std::lock_guard lock(mutex_);
+  if (arena_bytes_ > bytes) freed.swap(frames_);
+}
+
 std::unique_ptr<Plan::Frame> Plan::take_frame() const {
   {
     std::lock_guard lock(mutex_);

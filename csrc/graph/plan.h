@@ -47,6 +47,8 @@ class Plan {
   const std::vector<Step>& steps() const { return steps_; }
   const std::vector<PassEffect>& effects() const { return effects_; }
   std::size_t arena_bytes() const { return arena_bytes_; }
+  // Frees the arenas that are kept between runs, if they are larger than this.
+  void release_arenas(std::size_t bytes) const;
 
   // Runs on concrete inputs and the values of the graph's variables (`read_variables`). Gives the outputs, followed by
   // the values to be written back (`write_variables`). Touches nothing else, so several threads may run one plan.

@@ -43,6 +43,13 @@ Tensor Recorder::input(const Aval& aval) {
 ValueId Recorder::id_of(const Tensor& tensor) {
   const Tensor& t = settle(tensor);
   if (t.value()->level() == this) return static_cast<const Symbol*>(t.value())->id;
+  if (captures_all_ && (t.value()->level() || t.size() != 1)) {
+    for (const Capture& c : captures_)
+      if (!c.variable && c.value.is_same(t)) return c.id;
+    const ValueId id = static_cast<const Symbol*>(define(t.aval()).value())->id;
+    captures_.push_back({t, {}, id});
+    return id;
+  }
   if (t.value()->level())
     throw TraceError(cat("a tensor (", t.aval(),
                          ") of a transform outside the recorded function reached its graph; pass it "
@@ -105,7 +112,11 @@ void Recorder::process(const Op& op, const AttrsPtr& attrs, std::span<const Tens
   graph_.nodes.push_back(std::move(node));
 }
 
-Tensor Recorder::read(Variable& v) { return define(v.raw().aval()); }
+Tensor Recorder::read(Variable& v, const Tensor& below) {
+  Tensor t = define(below.aval());
+  if (captures_all_) captures_.push_back({settle(below), Ref<Variable>(&v), static_cast<const Symbol*>(t.value())->id});
+  return t;
+}
 
 std::shared_ptr<Graph> Recorder::finish(std::span<const Tensor> outputs, std::span<const Bindings::Binding> variables) {
   for (const Tensor& t : outputs) graph_.outputs.push_back(id_of(t));

@@ -14,9 +14,20 @@ bool is_uniform(const Tensor& t, double& value);
 
 class Recorder final : public RecorderBase {
  public:
+  // With `captures`, values from outside of the recorded function become further inputs of it.
+  explicit Recorder(bool captures = false) : captures_all_(captures) {}
+
+  // A value from outside, and the input that stands for it. What a variable holds is apart from other uses of the same
+  // tensor: the function may be run with another value of the variable.
+  struct Capture {
+    Tensor value;
+    Ref<Variable> variable;  // null for tensors that are not read from one
+    ValueId id;
+  };
+
   Tensor input(const Aval& aval);
   void process(const Op& op, const AttrsPtr& attrs, std::span<const Tensor> in, std::span<Tensor> out) override;
-  Tensor read(Variable& v) override;
+  Tensor read(Variable& v, const Tensor& below) override;
 
   // The graph of what was recorded; `outputs` may be symbolic or concrete, `variables` is what the function left in
   // them.
@@ -28,6 +39,7 @@ class Recorder final : public RecorderBase {
   const Graph::Node* producer(const Tensor& t) const;
   // A recorded value.
   const Tensor& symbol(ValueId id) const { return symbols_[id]; }
+  const std::vector<Capture>& captures() const { return captures_; }
 
  protected:
   void forget() noexcept override;
@@ -36,7 +48,9 @@ class Recorder final : public RecorderBase {
   Tensor define(const Aval& aval);
   std::size_t hash_of(const Graph::Node& node) const;
 
+  const bool captures_all_;
   Graph graph_;
+  std::vector<Capture> captures_;
   std::unordered_map<const Value*, ValueId> constants_;
   std::map<std::vector<std::int64_t>, ValueId> uniform_;  // constants of equal elements
   // Every value, the node that computes it, and nodes by hash: an operation on the operands of an earlier one gives the

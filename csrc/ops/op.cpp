@@ -56,7 +56,9 @@ void apply(const Op& op, const AttrsPtr& attrs, std::span<const Tensor> in, std:
     for (const Tensor& t : in) settled.push_back(settle(t));
     return apply(op, attrs, settled, out);
   }
-  if (!top) top = thread_state.recorder;
+  // To a recording, values of levels outside of it are as good as constants.
+  if (RecorderBase* recorder = thread_state.recorder; recorder && (!top || top->depth() < recorder->depth()))
+    top = recorder;
   if (!top) return evaluate(op, attrs.get(), in, out);
   if (thread_state.recorder && top != thread_state.recorder) return top->process_once(op, attrs, in, out);
   top->process(op, attrs, in, out);

@@ -31,11 +31,12 @@ struct VjpArgs {
 };
 using VjpRule = void (*)(const Op& op, VjpArgs& a);
 
-// Forward rule. `out` holds the primal outputs; tangents that are undefined are zero, at least one is defined.
+// Forward rule. `out` holds the primal outputs (or takes them, where the op says so); tangents that are undefined are
+// zero, at least one is defined.
 struct JvpArgs {
   const Attrs* attrs;
   std::span<const Tensor> in;
-  std::span<const Tensor> out;
+  std::span<Tensor> out;
   std::span<const Tensor> tangents;
   std::span<Tensor> out_tangents;  // left undefined means zero
 };
@@ -69,6 +70,8 @@ struct Op {
   std::uint32_t saves_in = ~0u;  // bit i: the reverse rule reads input i (bit 31 stands for all further inputs)
   std::uint32_t linear_in = 0;   // bit i: all outputs are linear in input i, whatever the others are
   bool saves_out = false;        // the reverse rule reads the outputs
+  bool jvp_gives_out = false;    // the forward rule computes the outputs too
+  bool runs_graph = false;       // control flow: may run for long, so is never run while compiling
   int kernel_id = -1;            // elementwise ops: which kernel
   OpDoc doc{};
 

@@ -63,5 +63,6 @@ void define_exports(Methods& def);
 void define_table(py::module_& m);
 void define_transforms(py::module_& m);
 void define_compiled(py::module_& m);
+void define_control(py::module_& m);
 
 }  // namespace evolute::python

@@ -226,4 +226,5 @@ PYBIND11_MODULE(_evolute, m) {
   define_table(m);
   define_transforms(m);
   define_compiled(m);
+  define_control(m);
 }

@@ -19,6 +19,7 @@ Examples
 
 from evolute import _format as _format
 from evolute import common, context, dtype, nn, ops
+from evolute._checkpoint import checkpoint, recompute
 from evolute._compile import jit
 from evolute._evolute import (
     DeviceError,
@@ -74,6 +75,7 @@ __all__ = [
     "UnknownValueError",
     "__version__",
     "bool_",
+    "checkpoint",
     "common",
     "context",
     "dtype",
@@ -101,6 +103,7 @@ __all__ = [
     "num_threads",
     "ops",
     "pytype_to_dtype",
+    "recompute",
     "save_checkpoint",
     "set_context",
     "set_num_threads",

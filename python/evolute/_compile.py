@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import linecache
 import os
 import pathlib
+import re
 import sys
 import threading
 import types
@@ -163,7 +165,7 @@ class Compiled:
         line = _line_of(error)
         if line not in self._warned and line not in _thread.told:
             self._warned.add(line)
-            _warn(self._source, line, error)
+            warn(self._source, "runs eagerly, as it cannot be recorded", error)
         _thread.told.append(line)
         try:
             return self._fn(*args, **kwargs)
@@ -187,10 +189,30 @@ def _is_ours(frame: types.FrameType) -> bool:
     return bool(module == _PACKAGE or module.startswith(_PACKAGE + "."))
 
 
-def _warn(fn: Callable[..., Any], line: str, error: BaseException) -> None:
+#: What to use in place of the Python keyword that a line begins with or contains.
+_INSTEAD = {
+    "while": "ops.while_loop",
+    "for": "ops.fori_loop, or ops.while_loop where the number of steps is not known",
+    "if": "ops.cond, or ops.where to choose element by element",
+}
+
+
+def _advice(line: str) -> str:
+    """Return what to put in the place of the control flow on a line, `file:number`."""
+    name, _, number = line.rpartition(":")
+    source = linecache.getline(name, int(number)) if number.isdecimal() else ""
+    for keyword, instead in _INSTEAD.items():
+        if re.search(rf"\b(el)?{keyword}\b", source.partition("#")[0]):
+            return f"; here, use {instead}"
+    return ""
+
+
+def warn(fn: Callable[..., Any], what: str, error: BaseException) -> None:
+    """Say that `fn` does `what`, because of `error`, and what to do about it."""
     name = getattr(fn, "__qualname__", None) or type(fn).__name__
+    line = _line_of(error)
     warnings.warn(
-        f"{name} runs eagerly, as it cannot be recorded: at {line}, {error}",
+        f"{name} {what}: at {line}, {error}{_advice(line)}",
         RuntimeWarning,
         stacklevel=_depth_outside_package(),
     )

@@ -816,3 +816,47 @@ def at_top_level() -> bool:
 
 def is_recording() -> bool:
     """True while a graph is being recorded on this thread."""
+
+def cond(pred: TensorLike, true_fn: Callable[..., Any], false_fn: Callable[..., Any], *operands: Any) -> Any:
+    """
+    true_fn(*operands) or false_fn(*operands), as a boolean scalar says.
+
+    Both must give the same structure of tensors of the same shapes and dtypes. In graph mode both are recorded and one is run. The functions may use tensors and parameters from outside.
+    """
+
+def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], init_val: Any) -> Any:
+    """
+    Applies body_fun to init_val again and again while cond_fun of it, a boolean scalar, is true.
+
+    The state is a structure of tensors that keeps its shapes and dtypes. In graph mode the number of steps is known when it is run. Reverse mode keeps the states of all steps; where the number of steps is known, `scan` and `fori_loop` need less memory.
+    """
+
+def fori_loop(
+    lower: TensorLike,
+    upper: TensorLike,
+    body_fun: Callable[[Tensor, Any], Any],
+    init_val: Any,
+    checkpoint: int | None = None,
+) -> Any:
+    """
+    Applies state = body_fun(i, state) for i from lower to upper - 1, an int64 scalar.
+
+    Bounds that are Python integers make it a `scan`, which `checkpoint` is for; tensors make it a `while_loop`.
+    """
+
+def scan(
+    f: Callable[[Any, Any], tuple[Any, Any]],
+    init: Any,
+    xs: Any = None,
+    length: int | None = None,
+    reverse: bool = False,
+    checkpoint: int | None = None,
+) -> tuple[Any, Any]:
+    """
+    Applies carry, y = f(carry, x) to the elements x of the first axis of xs; gives the last carry and the ys, stacked.
+
+    Without xs there are `length` steps, with x None. The carry keeps its structure, shapes and dtypes. `checkpoint=k` makes reverse mode keep the carry before every k-th step only, and compute the others anew. In graph mode the default is to keep all of them up to 1 MiB, and every √length-th beyond; otherwise it is to keep everything, and with `checkpoint` f is recorded as in graph mode.
+    """
+
+def checkpoint_call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """fn(*args, **kwargs), of which reverse mode keeps the arguments alone."""

@@ -277,7 +277,7 @@ struct TestLevel : Level {
 
 struct TestRecorder : RecorderBase {
   void process(const Op&, const AttrsPtr&, std::span<const Tensor>, std::span<Tensor>) override {}
-  Tensor read(Variable& v) override {
+  Tensor read(Variable& v, const Tensor&) override {
     ++reads;
     return v.raw();
   }

@@ -11,6 +11,7 @@ namespace {
 constexpr std::int64_t kMaxFolded = 1 << 16;
 
 bool fold(const Rewriter&, const Graph::Node& node, std::span<const Tensor> in, std::span<Tensor> out) {
+  if (node.op->runs_graph) return false;
   double unused;
   bool uniform = !in.empty();
   for (const Tensor& t : in) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "evolute/autodiff.h"
+#include "evolute/control.h"
 #include "evolute/graph.h"
 #include "evolute/ops.h"
 #include "evolute/tensor.h"

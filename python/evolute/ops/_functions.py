@@ -13,6 +13,7 @@ from evolute import _evolute
 _OTHERS = {
     "as_dtype",
     "at_top_level",
+    "checkpoint_call",
     "elementwise_classes",
     "from_dlpack",
     "from_numpy",

@@ -1,0 +1,282 @@
+// while_loop: a loop whose number of steps is known when it has ended.
+#include <algorithm>
+#include <ostream>
+
+#include "evolute/ops.h"
+#include "graph/control/control.h"
+
+namespace evolute {
+
+namespace {
+
+const WhileAttrs& while_attrs(const Attrs* a) { return *static_cast<const WhileAttrs*>(a); }
+
+void infer_while(const Op&, const Attrs* attrs, std::span<const Tensor>, SmallVector<Aval, 1>& out) {
+  for (const auto& body : while_attrs(attrs).sweeps)
+    for (std::size_t i = 0; i < body->graph().outputs.size(); ++i) out.push_back(body->output(i));
+}
+
+void kernel_while(const Op&, const Attrs* attrs, ArrayRefs in, std::span<Array* const> out) {
+  const WhileAttrs& w = while_attrs(attrs);
+  const std::vector<Tensor> inputs = as_tensors(in);
+  Groups groups(inputs);
+  std::vector<std::vector<Tensor>> state;
+  for (std::size_t j = 0; j < w.sweeps.size(); ++j) {
+    const auto s = groups.take(w.states(j));
+    state.emplace_back(s.begin(), s.end());
+  }
+  const auto consts = groups.rest();
+  const auto goes_on = [&] {
+    const auto tested = std::span<const Tensor>(state[0]).first(w.tested);
+    const std::size_t rest = w.condition->graph().inputs.size() - w.tested;
+    return w.condition->run(concatenated({tested, consts.first(rest)}))[0].item() != 0;
+  };
+  // For each step the states on entering it, of all sweeps so far; kept only if another sweep reads them.
+  std::vector<std::vector<Tensor>> entered;
+  const bool keep = w.sweeps.size() > 1;
+  while (goes_on()) {
+    std::vector<Tensor> next = w.sweeps[0]->run(concatenated({state[0], consts}));
+    if (keep) entered.push_back(std::move(state[0]));
+    state[0] = std::move(next);
+  }
+  const std::size_t n = entered.size();
+  for (std::size_t j = 1; j < w.sweeps.size(); ++j)
+    for (std::size_t k = 0; k < n; ++k) {
+      std::vector<Tensor>& before = entered[j % 2 ? n - 1 - k : k];
+      std::vector<Tensor> next = w.sweeps[j]->run(concatenated({state[j], before, consts}));
+      if (j + 1 < w.sweeps.size())
+        before.insert(before.end(), state[j].begin(), state[j].end());
+      else
+        before.clear();
+      state[j] = std::move(next);
+    }
+  w.condition->trim();
+  std::size_t first = 0;
+  for (std::size_t j = 0; j < w.sweeps.size(); ++j) {
+    w.sweeps[j]->trim();
+    copy_results(state[j], out.subspan(first, w.states(j)));
+    first += w.states(j);
+  }
+}
+
+std::vector<Aval> inputs_of(const Body& body, std::size_t first, std::size_t n) {
+  std::vector<Aval> avals;
+  for (std::size_t i = 0; i < n; ++i) avals.push_back(body.input(first + i));
+  return avals;
+}
+
+// Appends the abstract values of `n` inputs of a body, then those of the marked among them once more.
+void add_with_tangents(std::vector<Aval>& to, std::span<const Aval> avals, const Mask& moving) {
+  to.insert(to.end(), avals.begin(), avals.end());
+  for (std::size_t i = 0; i < avals.size(); ++i)
+    if (moving[i]) to.push_back(avals[i]);
+}
+
+// ---- Forward mode: the same sweeps over values and tangents
+
+// Body j over state j and its tangents | earlier states, each with tangents | consts and tangents.
+Ref<Body> pushed_sweep(const WhileAttrs& w, std::size_t j, const std::vector<Mask>& moving, const Mask& consts) {
+  const Graph& graph = w.sweeps[j]->graph();
+  std::vector<std::size_t> order{j};
+  for (std::size_t i = 0; i < j; ++i) order.push_back(i);
+  std::vector<Aval> inputs;
+  std::size_t first = 0;
+  for (std::size_t i : order) {
+    add_with_tangents(inputs, inputs_of(*w.sweeps[j], first, w.states(i)), moving[i]);
+    first += w.states(i);
+  }
+  add_with_tangents(inputs, inputs_of(*w.sweeps[j], first, consts.size()), consts);
+  return make_body(inputs, [&](std::span<const Tensor> in) {
+    Groups groups(in);
+    std::vector<Tensor> primal, tangents;
+    const auto take = [&](std::size_t n, const Mask& which) {
+      primal = concatenated({primal, groups.take(n)});
+      tangents = concatenated({tangents, groups.take(which)});
+    };
+    for (std::size_t i : order) take(w.states(i), moving[i]);
+    take(consts.size(), consts);
+    Pushed p = push_forward(graph, primal, tangents);
+    for (std::size_t i = 0; i < p.outputs.size(); ++i)
+      if (moving[j][i] && !p.tangents[i].defined()) p.tangents[i] = zeros_like(p.outputs[i]);
+    return concatenated({p.outputs, selected(p.tangents, moving[j])});
+  });
+}
+
+void jvp_while(const Op& op, JvpArgs& a) {
+  const WhileAttrs& w = while_attrs(a.attrs);
+  std::vector<Mask> moving;  // of each sweep's state
+  Groups tangents(a.tangents);
+  for (std::size_t j = 0; j < w.sweeps.size(); ++j) moving.push_back(defined_in(tangents.take(w.states(j))));
+  const Mask consts = defined_in(tangents.rest());
+  for (std::size_t j = 0; j < w.sweeps.size(); ++j)
+    for (bool more = true; more;) {
+      Mask in = moving[j];
+      for (std::size_t i = 0; i < j; ++i) in.insert(in.end(), moving[i].begin(), moving[i].end());
+      in.insert(in.end(), consts.begin(), consts.end());
+      const Mask out = reached_outputs(w.sweeps[j]->graph(), in);
+      more = false;
+      for (std::size_t i = 0; i < out.size(); ++i) {
+        more = more || (out[i] && !moving[j][i]);
+        moving[j][i] = moving[j][i] || out[i];
+      }
+    }
+  std::string key = key_of("jvp", {consts});
+  for (const Mask& m : moving) key += key_of("", {m});
+  const auto attrs = w.derived<WhileAttrs>(key, [&] {
+    std::vector<Ref<Body>> sweeps;
+    for (std::size_t j = 0; j < w.sweeps.size(); ++j) sweeps.push_back(pushed_sweep(w, j, moving, consts));
+    return make_ref<WhileAttrs>(w.condition, w.tested, std::move(sweeps));
+  });
+  std::vector<Tensor> in;
+  Groups primal(a.in), dots(a.tangents);
+  for (std::size_t j = 0; j < w.sweeps.size(); ++j) {
+    const auto s = primal.take(w.states(j)), s_dot = dots.take(w.states(j));
+    in = concatenated({in, s});
+    for (std::size_t i = 0; i < s.size(); ++i)
+      if (moving[j][i]) in.push_back(s_dot[i].defined() ? s_dot[i] : zeros_like(s[i]));
+  }
+  in = concatenated({in, primal.rest(), selected(dots.rest(), consts)});
+  const std::vector<Tensor> out = apply_many(op, attrs, in, attrs->all_states());
+  Groups groups(out);
+  std::size_t at = 0;
+  for (std::size_t j = 0; j < w.sweeps.size(); ++j) {
+    std::ranges::copy(groups.take(w.states(j)), a.out.begin() + static_cast<std::ptrdiff_t>(at));
+    std::ranges::copy(groups.take(moving[j]), a.out_tangents.begin() + static_cast<std::ptrdiff_t>(at));
+    at += w.states(j);
+  }
+}
+
+// ---- Reverse mode: twice as many sweeps
+
+// Body of the sweep that undoes sweep j, the last being undone first. Its state: cotangents of the floating part of
+// state j | sums of the gradients of the wanted consts. It reads the states of all sweeps before it, and gets the
+// cotangents of what the later ones have read of state j by pulling them back once more.
+struct Undoing {
+  const WhileAttrs& w;
+  std::vector<Mask> flowing;  // of each sweep's state
+  Mask consts;
+
+  std::vector<Aval> state(std::size_t j) const {
+    std::vector<Aval> avals;
+    for (std::size_t i = 0; i < flowing[j].size(); ++i)
+      if (flowing[j][i]) avals.push_back(w.sweeps[j]->output(i));
+    const std::size_t first = w.sweeps[0]->graph().inputs.size() - consts.size();
+    for (std::size_t i = 0; i < consts.size(); ++i)
+      if (consts[i]) avals.push_back(w.sweeps[0]->input(first + i));
+    return avals;
+  }
+
+  Ref<Body> body(std::size_t j) const {
+    const std::size_t n = w.sweeps.size();
+    std::vector<Aval> inputs = state(j);
+    const auto add = [&](const std::vector<Aval>& more) { inputs.insert(inputs.end(), more.begin(), more.end()); };
+    for (std::size_t i = 0; i < n; ++i) add(inputs_of(*w.sweeps[i], 0, w.states(i)));
+    for (std::size_t i = n; i-- > j + 1;) add(state(i));
+    add(inputs_of(*w.sweeps[0], w.states(0), consts.size()));
+    return make_body(inputs, [&](std::span<const Tensor> in) {
+      Groups groups(in);
+      std::vector<std::vector<Tensor>> bars(n);  // cotangents of each sweep's result of this step
+      bars[j] = groups.take(flowing[j]);
+      std::vector<Tensor> sums = groups.take(consts);
+      std::vector<std::vector<Tensor>> before;
+      for (std::size_t i = 0; i < n; ++i) {
+        const auto s = groups.take(w.states(i));
+        before.emplace_back(s.begin(), s.end());
+      }
+      for (std::size_t i = n; i-- > j + 1;) {
+        bars[i] = groups.take(flowing[i]);
+        groups.take(consts);
+      }
+      std::vector<Tensor> result(w.states(j));
+      for (std::size_t k = j; k < n; ++k) {
+        // Inputs of body k: state k | states 0 … k - 1 | consts.
+        std::vector<Tensor> primal = before[k];
+        Mask wanted = k == j ? flowing[j] : Mask(w.states(k));
+        std::size_t of_j = 0;
+        for (std::size_t i = 0; i < k; ++i) {
+          if (i == j) of_j = primal.size();
+          primal = concatenated({primal, before[i]});
+          const Mask mask = i == j ? flowing[j] : Mask(w.states(i));
+          wanted.insert(wanted.end(), mask.begin(), mask.end());
+        }
+        const std::size_t first_const = primal.size();
+        primal = concatenated({primal, groups.rest()});
+        wanted.resize(first_const);
+        for (bool c : consts) wanted.push_back(k == j && c);
+        const std::vector<Tensor> grads = pull_back(w.sweeps[k]->graph(), primal, wanted, bars[k]);
+        for (std::size_t i = 0; i < result.size(); ++i) result[i] = add_cotangents(result[i], grads[of_j + i]);
+        for (std::size_t i = 0; k == j && i < consts.size(); ++i)
+          if (consts[i]) sums[i] = evolute::add(sums[i], grads[first_const + i]);
+      }
+      return concatenated({selected(result, flowing[j]), selected(sums, consts)});
+    });
+  }
+};
+
+void vjp_while(const Op& op, VjpArgs& a) {
+  const WhileAttrs& w = while_attrs(a.attrs);
+  const std::size_t n = w.sweeps.size();
+  Undoing undo{w, {}, {}};
+  for (std::size_t j = 0; j < n; ++j) {
+    Mask floating;
+    for (std::size_t i = 0; i < w.states(j); ++i) floating.push_back(is_floating(w.sweeps[j]->output(i).dtype));
+    undo.flowing.push_back(std::move(floating));
+  }
+  for (std::size_t i = w.all_states(); i < a.in.size(); ++i)
+    undo.consts.push_back(a.wants(i) && is_floating(a.in[i].dtype()));
+  const auto attrs = w.derived<WhileAttrs>(key_of("reverse", {undo.consts}), [&] {
+    std::vector<Ref<Body>> sweeps = w.sweeps;
+    for (std::size_t j = n; j-- > 0;) sweeps.push_back(undo.body(j));
+    return make_ref<WhileAttrs>(w.condition, w.tested, std::move(sweeps));
+  });
+  std::vector<std::size_t> first;  // of each sweep's state
+  for (std::size_t j = 0, at = 0; j < n; at += w.states(j++)) first.push_back(at);
+  const auto consts = a.in.subspan(w.all_states());
+  std::vector<Tensor> in(a.in.begin(), a.in.begin() + static_cast<std::ptrdiff_t>(w.all_states()));
+  for (std::size_t j = n; j-- > 0;) {
+    for (std::size_t i = 0; i < w.states(j); ++i)
+      if (undo.flowing[j][i]) {
+        const Tensor& bar = a.cotangents[first[j] + i];
+        in.push_back(bar.defined() ? bar : zeros_like(a.in[first[j] + i]));
+      }
+    for (std::size_t i = 0; i < consts.size(); ++i)
+      if (undo.consts[i]) in.push_back(zeros_like(consts[i]));
+  }
+  in = concatenated({in, consts});
+  const std::vector<Tensor> out = apply_many(op, attrs, in, attrs->all_states());
+  Groups groups(out);
+  groups.take(w.all_states());
+  for (std::size_t j = n; j-- > 0;) {
+    const std::vector<Tensor> state = groups.take(undo.flowing[j]), sums = groups.take(undo.consts);
+    for (std::size_t i = 0; i < state.size(); ++i)
+      if (a.wants(first[j] + i)) a.grads[first[j] + i] = state[i];
+    for (std::size_t i = 0; i < sums.size(); ++i)
+      if (undo.consts[i]) a.grads[w.all_states() + i] = add_cotangents(a.grads[w.all_states() + i], sums[i]);
+  }
+}
+
+}  // namespace
+
+std::size_t WhileAttrs::all_states() const {
+  std::size_t n = 0;
+  for (std::size_t j = 0; j < sweeps.size(); ++j) n += states(j);
+  return n;
+}
+
+void WhileAttrs::print(std::ostream& s) const {
+  print_body(s, "condition", *condition);
+  for (const auto& body : sweeps) print_body(s << ", ", "body", *body);
+}
+
+const Op& while_op = define_op({.name = "while_loop",
+                                .infer = infer_while,
+                                .kernel = kernel_while,
+                                .vjp = vjp_while,
+                                .jvp = jvp_while,
+                                .jvp_gives_out = true,
+                                .runs_graph = true,
+                                .doc = {.group = "control flow",
+                                        .summary = "a function applied again and again while a condition holds",
+                                        .formula = "while condition(x): x = f(x)"}});
+
+}  // namespace evolute
