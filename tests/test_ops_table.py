@@ -14,6 +14,7 @@ OTHERS = [row for row in TABLE if row not in ELEMENTWISE and row not in KERNELS]
 
 # Primitives that are behind public functions of other names.
 INTERNAL = {
+    "checkpoint": [],  # a transform: evolute.checkpoint
     "cofactor": ["det"],
     "iota": ["arange"],
     "logabsdet": ["slogdet"],
@@ -30,6 +31,7 @@ COMPOSED = {
         "einsum",
         "expand_dims",
         "eye",
+        "fori_loop",
         "full",
         "full_like",
         "index_add",

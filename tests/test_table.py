@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 from checks import ROWS, as_double, check_derivatives, random_arrays
 from reference import BINARY, COMPARE, UNARY
 
+import evolute as ev
 from evolute import Tensor, ops
 
 MASK = np.array([[True, False, True], [False, False, True]])
@@ -71,6 +74,25 @@ CASES = {
     ),
     "det": (ops.det, np.linalg.det, [(3, 3)]),
     "cofactor": (None, None, []),  # the derivative of det: the orders above the first are its own
+    "checkpoint": (ev.checkpoint(lambda x: ops.sin(x) * x), lambda x: np.sin(x) * x, [(3,)]),
+    # Outside of recordings the rest runs as Python's own control flow; `checkpoint` records.
+    "cond": (
+        lambda x: ev.checkpoint(lambda x, p: ops.cond(p, ops.sin, ops.cos, x))(x, Tensor(False)),
+        np.cos,
+        [(3,)],
+    ),
+    "scan": (
+        lambda x, y: ops.scan(lambda c, k: (ops.sin(c) * k, c), x, y, checkpoint=2)[0],
+        lambda x, y: functools.reduce(lambda c, k: np.sin(c) * k, y, x),
+        [(2,), (3, 2)],
+    ),
+    "while_loop": (
+        ev.checkpoint(
+            lambda x: ops.while_loop(lambda s: s[0] < 3, lambda s: (s[0] + 1, ops.sin(s[1]) * x), (Tensor(0), x))[1]
+        ),
+        lambda x: np.sin(np.sin(np.sin(x) * x) * x) * x,
+        [(3,)],
+    ),
     "logabsdet": (
         lambda a: ops.slogdet(a + 2 * ops.eye(3))[1],
         lambda a: np.log(np.linalg.det(well_conditioned(a))),
