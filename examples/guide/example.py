@@ -63,8 +63,8 @@ class Example:
     def agrees(self, output: str) -> bool:
         """Tell whether `output` has the documented form, and its numbers to 2 units in the last place of float32.
 
-        Where a last digit differs, so may the padding of the others. Where the guide is loose, numbers may differ by its
-        rounding too, and neither commas nor spaces count.
+        Where a last digit differs, so may the padding of the others. Where the guide is loose, numbers may differ by
+        its rounding too, and neither commas nor spaces count.
         """
         got, wanted = numbers(output), numbers(self.documented)
         padding = r"[\s,]" if self.loose else r"\s+" if [*map(float, got)] != [*map(float, wanted)] else None
