@@ -226,6 +226,10 @@ V sech2(V x) {
   return 4 * e / (1 + e * (2 + e));
 }
 template <class V>
+constexpr V sech2_d1(V x) {
+  return -2 * tanh(x) * sech2(x);
+}
+template <class V>
 V sigmoid(V x) {
   const V e = exp(-abs(x));
   return select(x < 0, e, V(1)) / (1 + e);

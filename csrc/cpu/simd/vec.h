@@ -182,10 +182,29 @@ struct Vec {
 
   friend EV_INLINE Vec sqrt(Vec a) {
 #if defined(__AVX512F__)
+    // Newton's iteration from the estimate takes half or a third of the time of the instruction and is right to the
+    // last bit too (Markstein, Computation of elementary functions on the IBM RISC System/6000 processor, 1990), but
+    // for the smallest numbers, 0 and inf.
+    const Vec small = sizeof(T) == 4 ? T(0x1p-90) : T(0x1p-900), infinity = T(__builtin_inf());
+    if (any(!(a > small) || a == infinity)) [[unlikely]] {
+      if constexpr (sizeof(T) == 4)
+        return {(V)_mm512_sqrt_ps((__m512)a.v)};
+      else
+        return {(V)_mm512_sqrt_pd((__m512d)a.v)};
+    }
+    Vec y;
     if constexpr (sizeof(T) == 4)
-      return {(V)_mm512_sqrt_ps((__m512)a.v)};
+      y.v = (V)_mm512_rsqrt14_ps((__m512)a.v);
     else
-      return {(V)_mm512_sqrt_pd((__m512d)a.v)};
+      y.v = (V)_mm512_rsqrt14_pd((__m512d)a.v);
+    const Vec half = T(0.5);
+    Vec g = a * y, h = y * half;
+#pragma GCC unroll 2
+    for (unsigned i = 0; i < sizeof(T) / 4; ++i) {
+      const Vec e = fma(-h, g, half);
+      g = fma(g, e, g), h = fma(h, e, h);
+    }
+    return fma(fma(-g, g, a), h, g);
 #elif defined(__AVX2__)
     if constexpr (sizeof(T) == 4)
       return {(V)_mm256_sqrt_ps((__m256)a.v)};
