@@ -182,6 +182,11 @@ template <class V>
 constexpr V one_minus_square(V x) {
   return (1 - x) * (1 + x);
 }
+// y² − y
+template <class V>
+constexpr V square_less(V y) {
+  return y * (y - 1);
+}
 // k x^(y − j), and the logarithm as a part of k: terms of the derivatives of pow. Where a factor is 0 at x = 0, the
 // other is made finite, so that the product is 0 and its own derivatives are.
 template <class V>

@@ -46,6 +46,11 @@ EV_INLINE Pair<T> log_pair(Vec<T> x) {
   return {hi, k - hi + 2 * t + fma(e, V(Ln2Short<T>::lo), 2 * t_low)};
 }
 
+template <class T>
+EV_INLINE Vec<T> square_less(Vec<T> y) {
+  return fma(y, y, -y);
+}
+
 // k x^(y − j) for a small integer j. The power is p 2ⁿ until k has been multiplied in, and x^−j is a division by the
 // fraction of x and a difference of exponents: so only the result can overflow, underflow, or be rounded as a subnormal
 // number, and y − j is not formed, whose rounding error would be magnified by log x.
