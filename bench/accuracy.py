@@ -257,18 +257,21 @@ def table(results: dict[str, Any]) -> str:
     """docs/accuracy.md"""
     tight = ", ".join(f"`{name}`" for name in LEANED_ON)
     paragraphs = [
-        f"""Largest error found, in units in the last place (ulp), of each function and its first and second derivatives (of
-        two arguments: the worst of the partial ones). 0.5 is the best there can be. Made by `bench/accuracy.py` with the
-        kernels for {" and ".join(results["levels"])}, whichever is worse, against long double and mpmath.""",
-        f"""Points: {results["points"]:,} of each function and dtype, {results["derivative_points"]:,} of each derivative;
-        {results["slow_points"]:,} where the reference is mpmath (erf, erfc, gelu in float64). A third are from the usual
-        domain, a third of any magnitude up to 2⁷⁰, a third any bit pattern; and zeros, infinities, the ends of the normal
-        and subnormal numbers, neighbours of powers of two and of multiples of ln 2 and π/2.""",
-        f"""The bars that tests hold: 1 ulp in float32 and 2 in float64 for {tight}; 4 for all others (`gelu` 5) and for
-        derivatives, wherever they are well-conditioned. That leaves out terms that cancel near a zero of the derivative
-        (`sech2`″, `silu`, `gelu`, ∂²`pow`/∂x∂y: there the unit is that of the terms), a subnormal factor of `silu` and
-        `gelu` far to the left, and derivatives of functions of two arguments where an argument or the value is subnormal.
-        The v2 baseline has no fused multiply-add: it calls the C library, within 4 ulp by value.""",
+        f"""Largest error found, in units in the last place (ulp), of each function and its first and second
+        derivatives (of two arguments: the worst of the partial ones). 0.5 is the best there can be. Made by
+        `bench/accuracy.py` with the kernels for {" and ".join(results["levels"])}, whichever is worse, against
+        long double and mpmath.""",
+        f"""Points: {results["points"]:,} of each function and dtype, {results["derivative_points"]:,} of each
+        derivative; {results["slow_points"]:,} where the reference is mpmath (erf, erfc, gelu in float64). A third
+        are from the usual domain, a third of any magnitude up to 2⁷⁰, a third any bit pattern; and zeros,
+        infinities, the ends of the normal and subnormal numbers, neighbours of powers of two and of multiples of
+        ln 2 and π/2.""",
+        f"""The bars that tests hold: 1 ulp in float32 and 2 in float64 for {tight}; 4 for all others (`gelu` 5) and
+        for derivatives, wherever they are well-conditioned. That leaves out terms that cancel near a zero of the
+        derivative (`sech2`″, `silu`, `gelu`, ∂²`pow`/∂x∂y: there the unit is that of the terms), a subnormal
+        factor of `silu` and `gelu` far to the left, and derivatives of functions of two arguments where an
+        argument or the value is subnormal. The v2 baseline has no fused multiply-add: it calls the C library,
+        within 4 ulp by value.""",
     ]
     lines = ["# Accuracy of the elementwise functions", ""]
     for text in paragraphs:

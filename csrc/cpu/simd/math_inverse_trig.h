@@ -216,10 +216,17 @@ EV_INLINE InverseRadius<T> inverse_radius(Vec<T> a, Vec<T> b) {
 
 template <class T>
 EV_INLINE Direction<Vec<T>> direction(Vec<T> x, Vec<T> y) {
+  using V = Vec<T>;
+  const V infinity = Format<T>::infinity;
+  const auto far_x = abs(x) == infinity, far_y = abs(y) == infinity, far = far_x || far_y;
+  if (any(far)) [[unlikely]] {  // the same direction at a finite distance
+    x = select(far, select(far_x, copysign(V(1), x), V(0)), x);
+    y = select(far, select(far_y, copysign(V(1), y), V(0)), y);
+  }
   const auto s = sides(x, y);
   const auto [r, r_low] = inverse_radius(s.large, s.small);
-  const Vec<T> a = x * s.up, b = y * s.up;
-  return {fma(a, r, a * r_low) * s.down, fma(b, r, b * r_low) * s.down, (r + r_low) * (s.up * s.down)};
+  const V a = x * s.up, b = y * s.up, inverse = (r + r_low) * (s.up * s.down);
+  return {fma(a, r, a * r_low) * s.down, fma(b, r, b * r_low) * s.down, select(far, V(0), inverse)};
 }
 
 template <class T>
