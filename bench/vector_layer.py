@@ -255,6 +255,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=harness.RESULTS / "vector_layer.json")
     options = parser.parse_args()
 
+    # Vec says itself where to fuse, as in the build; xsimd gets the compiler's default, which fuses.
     candidates = {
         "vec": Candidate(VEC, ["-ffp-contract=off", f"-I{ROOT / 'csrc'}", f"-I{ROOT / 'csrc' / 'include'}"]),
         "xsimd": Candidate(XSIMD, [f"-I{options.xsimd}"]),
