@@ -333,3 +333,15 @@ def test_nan_flows_from_either_side(name):
     fn = getattr(ops, name)
     assert np.isnan(fn(as_double(np.nan), as_double(1.0)).item())
     assert np.isnan(fn(as_double(1.0), as_double(np.nan)).item())
+
+
+@pytest.mark.parametrize("name", ["logical_and", "logical_or", "logical_xor"])
+@pytest.mark.parametrize(
+    "dtypes", [("float32", "float32"), ("float64", "bool"), ("float64", "int32"), ("int64", "int64")]
+)
+def test_logic_takes_what_is_not_0_for_true(name, dtypes):
+    values = np.array([0.0, -0.0, 5e-324, np.nan, np.inf, 2, -1] * 5)
+    with np.errstate(invalid="ignore"):
+        x, y = (v.astype(t) for v, t in zip((values[:, None], values[::-1]), dtypes, strict=True))
+    got = getattr(ops, name)(Tensor(x), Tensor(y))
+    np.testing.assert_array_equal(got.asnumpy(), getattr(np, name)(x, y), strict=True)

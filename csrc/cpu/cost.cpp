@@ -37,6 +37,8 @@ EV_COST(>)
 EV_COST(>=)
 EV_COST(&&)
 EV_COST(||)
+EV_COST(&)
+EV_COST(|)
 #undef EV_COST
 constexpr Cost select(Cost c, Cost a, Cost b) { return sum(1, c, a, b); }
 

@@ -541,7 +541,7 @@ enum Index : std::size_t {
 
 DType operand_dtype(Operands kind, DType t) {
   if (kind == Operands::real) return is_floating(t) ? t : DType::Float32;
-  if (kind == Operands::logical) return DType::Bool;
+  if (kind == Operands::logical) return t;
   return t == DType::Bool ? DType::Int32 : t;
 }
 Tensor converted(const Tensor& x, DType t) { return x.dtype() == t ? x : cast(x, t); }

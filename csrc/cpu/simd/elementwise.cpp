@@ -265,8 +265,8 @@ using Row = std::array<ElementwiseLoop, kNumDTypes>;
 using LoopTable = std::array<Row, kNumElementwiseKernels>;
 
 constexpr bool takes(Operands kind, DType t) {
-  if (is_floating(t)) return kind != Operands::logical;
-  return t == DType::Bool ? kind == Operands::logical : kind == Operands::number;
+  if (kind == Operands::logical || is_floating(t)) return true;
+  return t != DType::Bool && kind == Operands::number;
 }
 
 template <class T>
