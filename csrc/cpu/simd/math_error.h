@@ -38,6 +38,9 @@ inline constexpr double kErfcQD[] = {0x1p+0,
                                      0x1.99e16fe00d024p-12,
                                      0x1.3560648cfffbfp-16};
 
+// (Φ(x) − ½)/x of x²/2, |x| ≤ ½.
+inline constexpr float kNormalF[] = {0x1.988454p-2f, -0x1.1058a8p-3f, 0x1.46cd58p-5f, -0x1.2e1828p-7f};
+
 // erfc(a) 2^(−n) and n for a ≥ 0, from a, from w = √π a and from s + s_low = a².
 template <class T>
 struct Scaled {
@@ -243,8 +246,11 @@ EV_INLINE Vec<T> normal_cdf(Vec<T> x) {
   const V a = at_most(abs(x), sizeof(T) == 4 ? T(14.6) : T(39)), half = V(T(0.5)) * a;  // from here on 0
   const V s = a * half;
   const auto e = erfc_scaled(a * V(T(kSqrtHalf)), a * V(T(1.2533141373155002512)), s, fma(a, half, -s));
-  const V y = scale(e.y, e.n - V(1));
-  return select(x > V(0), V(1) - y, y);
+  const V y = scale(e.y, e.n - V(1)), far = select(x > V(0), V(1) - y, y);
+  if constexpr (sizeof(T) == 4)  // the errors of y would show most where x is near 0, and gelu adds its own
+    return select(a < V(T(0.5)), fma(x, horner(s, kNormalF), V(T(0.5))), far);
+  else
+    return far;
 }
 template <class T>
 EV_INLINE Vec<T> erfc(Vec<T> x) {
