@@ -97,6 +97,7 @@ class Pool {
     workers_.clear();
     stopping_.store(false);
     wanted_ = 0;
+    avoided_cpu_ = -1;
   }
 
   void run(std::int64_t parts, detail::PartFunction f, void* context) {
@@ -105,6 +106,7 @@ class Pool {
     error_ = nullptr;
     pending_.store(static_cast<std::int32_t>(parts), std::memory_order_relaxed);
     ticket_.store(ticket_for(parts, 1));
+    if (sleeping_.load() > 0) keep_off_this_cpu();
     if (const int n = sleeping_.load()) wake(static_cast<std::size_t>(std::min<std::int64_t>(n, parts - 1)));
 
     run_part(0);
@@ -116,6 +118,19 @@ class Pool {
   }
 
  private:
+  // Workers that sleep must not be woken on the caller's own CPU: they would wait there until the caller is done.
+  void keep_off_this_cpu() {
+#if defined(__linux__)
+    const int cpu = sched_getcpu();
+    if (cpu == avoided_cpu_) return;
+    cpu_set_t cpus;
+    if (cpu < 0 || sched_getaffinity(0, sizeof cpus, &cpus) != 0 || CPU_COUNT(&cpus) < 2) return;
+    CPU_CLR(static_cast<std::size_t>(cpu), &cpus);
+    for (std::thread& t : workers_) pthread_setaffinity_np(t.native_handle(), sizeof cpus, &cpus);
+    avoided_cpu_ = cpu;
+#endif
+  }
+
   void run_part(std::uint64_t part) {
     try {
       function_(context_, static_cast<std::int64_t>(part));
@@ -171,6 +186,7 @@ class Pool {
   std::uint64_t error_part_ = 0;
   std::vector<std::thread> workers_;
   int wanted_ = 0;
+  int avoided_cpu_ = -1;  // where no worker runs; -1 before the first wake-up
 };
 
 // ---- the process's pool ---------------------------------------------------------------------------------------------
