@@ -19,6 +19,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import threading
 import time
 import timeit
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -73,14 +74,35 @@ def first_call(make: Callable[[], Callable[[], Any]]) -> Timer:
     return timer
 
 
-def quiesce(limit: float = 0.3, nap: float = 1e-3) -> None:
-    """Wait until the threads of this process have gone to sleep: thread pools spin for a while after their work."""
+def quiesce(limit: float = 0.5, nap: float = 1e-3) -> None:
+    """Wait until the other threads of this process sleep: thread pools spin for a while after their work.
+
+    The CPU time of the process does not tell: what threads on other CPUs use is added to it at ticks of the system's
+    clock, up to 10 ms late.
+    """
     deadline = time.perf_counter() + limit
-    while time.perf_counter() < deadline:
-        before = time.process_time()
+    quiet = 0
+    while quiet < 3 and time.perf_counter() < deadline:
         time.sleep(nap)
-        if time.process_time() - before < 0.2 * nap:
-            return
+        quiet = 0 if _others_run() else quiet + 1
+
+
+def _others_run() -> bool:
+    """Tell whether another thread of this process runs or waits for a CPU (Linux; elsewhere the answer is no)."""
+    tasks = Path("/proc/self/task")
+    if not tasks.is_dir():
+        return False
+    own = str(threading.get_native_id())
+    for task in tasks.iterdir():
+        if task.name == own:
+            continue
+        try:
+            state = (task / "stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:  # it has ended
+            continue
+        if state == "R":
+            return True
+    return False
 
 
 # ---- Measuring -------------------------------------------------------------------------------------------------------
