@@ -19,10 +19,12 @@
 
 #include "evolute/error.h"
 
-// One region runs at a time. Its parts are handed out by a single atomic word, the ticket: the number of parts in the
-// upper half, the next part in the lower. Adding 1 to it claims a part, if there was one left. A claim says by itself
-// whether it is valid, so that a worker which comes too late touches nothing of a region that is over; and a region
-// with a valid claim cannot end before that part is done, so that what the claim gives access to stays as it is.
+// One region runs at a time. Each thread has a range of its parts, the same share every time: what it wrote in one
+// kernel is still in its caches when the next one reads it. Who is done with its own takes from the others. A range is
+// one atomic word: its end in the upper half, the next part in the lower. Adding 1 to it claims a part, if there was
+// one left. A claim says by itself whether it is valid, so that a worker which comes too late touches nothing of a
+// region that is over; and a region with a valid claim cannot end before that part is done, so that what the claim
+// gives access to stays as it is.
 
 namespace evolute {
 namespace {
@@ -62,10 +64,21 @@ bool spin(nanoseconds limit, F&& done) {
 
 constexpr std::int64_t kMaxParts = std::int64_t{1} << 30;
 
-constexpr std::uint64_t ticket_for(std::int64_t parts, std::uint64_t next) {
-  return static_cast<std::uint64_t>(parts) << 32 | next;
-}
-constexpr bool is_valid(std::uint64_t ticket) { return (ticket & 0xffff'ffff) < ticket >> 32; }
+// The parts of a region that one thread is to do.
+struct alignas(64) Range {
+  std::atomic<std::uint64_t> word{0};
+
+  void set(std::int64_t begin, std::int64_t end) {
+    word.store(static_cast<std::uint64_t>(end) << 32 | static_cast<std::uint64_t>(begin), std::memory_order_release);
+  }
+  // The next part, or -1.
+  std::int64_t claim() {
+    const auto left = [](std::uint64_t w) { return (w & 0xffff'ffff) < w >> 32; };
+    if (!left(word.load(std::memory_order_relaxed))) return -1;
+    const std::uint64_t w = word.fetch_add(1, std::memory_order_acq_rel);
+    return left(w) ? static_cast<std::int64_t>(w & 0xffff'ffff) : -1;
+  }
+};
 
 thread_local bool in_region = false;
 
@@ -80,11 +93,13 @@ class Pool {
     stop();
     wanted_ = n;
     workers_.reserve(static_cast<std::size_t>(n));
-    sigset_t all, old;  // signals are for the threads of the program
+    ranges_ = std::vector<Range>(static_cast<std::size_t>(n) + 1);  // the last one is the caller's
+    sigset_t all, old;                                              // signals are for the threads of the program
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
     try {
-      while (static_cast<int>(workers_.size()) < n) workers_.emplace_back([this] { work(); });
+      while (workers_.size() < static_cast<std::size_t>(n))
+        workers_.emplace_back([this, own = workers_.size()] { work(own); });
     } catch (const std::system_error&) {
     }
     pthread_sigmask(SIG_SETMASK, &old, nullptr);
@@ -105,12 +120,14 @@ class Pool {
     context_ = context;
     error_ = nullptr;
     pending_.store(static_cast<std::int32_t>(parts), std::memory_order_relaxed);
-    ticket_.store(ticket_for(parts, 1));
+    const auto threads = static_cast<std::int64_t>(ranges_.size());
+    for (std::int64_t i = 0; i < threads; ++i)
+      ranges_[static_cast<std::size_t>(i)].set(parts * i / threads, parts * (i + 1) / threads);
+    region_.fetch_add(1);
     if (sleeping_.load() > 0) keep_off_this_cpu();
     if (const int n = sleeping_.load()) wake(static_cast<std::size_t>(std::min<std::int64_t>(n, parts - 1)));
 
-    run_part(0);
-    for (std::uint64_t t; is_valid(t = ticket_.fetch_add(1, std::memory_order_acq_rel));) run_part(t & 0xffff'ffff);
+    run_parts(ranges_.size() - 1);
     const auto done = [this] { return pending_.load(std::memory_order_acquire) == 0; };
     if (!spin(kSpin, done))
       for (std::int32_t n; (n = pending_.load(std::memory_order_acquire)) != 0;) pending_.wait(n);
@@ -131,9 +148,17 @@ class Pool {
 #endif
   }
 
-  void run_part(std::uint64_t part) {
+  // All parts that are left, those of one's own range first.
+  void run_parts(std::size_t own) {
+    for (std::size_t i = 0; i < ranges_.size(); ++i) {
+      Range& range = ranges_[(own + i) % ranges_.size()];
+      for (std::int64_t part; (part = range.claim()) >= 0;) run_part(part);
+    }
+  }
+
+  void run_part(std::int64_t part) {
     try {
-      function_(context_, static_cast<std::int64_t>(part));
+      function_(context_, part);
     } catch (...) {
       std::lock_guard lock(error_mutex_);
       if (!error_ || part < error_part_) {
@@ -152,29 +177,28 @@ class Pool {
       for (; n > 0; --n) wakeups_.notify_one();
   }
 
-  void work() {
+  void work(std::size_t own) {
     in_region = true;  // whatever a part calls runs on this thread
+    std::uint32_t seen = 0;
     for (;;) {
-      const auto called = [this] {
-        return is_valid(ticket_.load(std::memory_order_relaxed)) || stopping_.load(std::memory_order_relaxed);
+      const auto called = [&] {
+        return region_.load(std::memory_order_acquire) != seen || stopping_.load(std::memory_order_relaxed);
       };
       if (!spin(kSpin, called)) {
         const std::uint32_t before = wakeups_.load();
         sleeping_.fetch_add(1);
-        // Either this sees the caller's ticket, or the caller sees that somebody sleeps.
-        if (!is_valid(ticket_.load()) && !stopping_.load()) wakeups_.wait(before);
+        // Either this sees the caller's region, or the caller sees that somebody sleeps.
+        if (region_.load() == seen && !stopping_.load()) wakeups_.wait(before);
         sleeping_.fetch_sub(1);
       }
       if (stopping_.load()) return;
-      while (is_valid(ticket_.load(std::memory_order_relaxed))) {
-        const std::uint64_t t = ticket_.fetch_add(1, std::memory_order_acq_rel);
-        if (is_valid(t)) run_part(t & 0xffff'ffff);
-      }
+      seen = region_.load();
+      run_parts(own);
     }
   }
 
   // What a worker needs to begin is on one cache line, what it writes at the end on another.
-  alignas(64) std::atomic<std::uint64_t> ticket_{0};
+  alignas(64) std::atomic<std::uint32_t> region_{0};  // counts them
   detail::PartFunction function_ = nullptr;
   void* context_ = nullptr;
   alignas(64) std::atomic<std::int32_t> pending_{0};
@@ -183,7 +207,8 @@ class Pool {
   std::atomic<bool> stopping_{false};
   std::mutex error_mutex_;
   std::exception_ptr error_;
-  std::uint64_t error_part_ = 0;
+  std::int64_t error_part_ = 0;
+  std::vector<Range> ranges_;
   std::vector<std::thread> workers_;
   int wanted_ = 0;
   int avoided_cpu_ = -1;  // where no worker runs; -1 before the first wake-up
