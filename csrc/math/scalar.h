@@ -170,17 +170,22 @@ Scalar<T> mod(Scalar<T> x, Scalar<T> y) {
 }
 
 template <class V>
-V square(V x) {
+constexpr V square(V x) {
   return x * x;
 }
 template <class V>
-V rsqrt(V x) {
+constexpr V rsqrt(V x) {
   return 1 / sqrt(x);
 }
 // 1 − x²; nothing cancels near ±1.
 template <class V>
 constexpr V one_minus_square(V x) {
   return (1 - x) * (1 + x);
+}
+// x² − 1, likewise.
+template <class V>
+constexpr V square_minus_one(V x) {
+  return (x - 1) * (x + 1);
 }
 // y² − y
 template <class V>
@@ -224,9 +229,26 @@ constexpr Point<V> inversion(V x, V y) {
   const Direction<V> d = direction(x, y);
   return {d.x * d.inverse, d.y * d.inverse};
 }
+// 1/√(x² + 1), also where x² overflows.
+template <class V>
+constexpr V asinh_d1(V x) {
+  const auto large = abs(x) > 1e9;
+  return select(large, abs(1 / x), rsqrt(1 + square(select(large, V(0), x))));
+}
+// 1/√(x² − 1), and −x/(x² − 1) times that.
+template <class V>
+constexpr V acosh_d1(V x) {
+  const auto large = x > 1e9;
+  return select(large, 1 / x, rsqrt(square_minus_one(select(large, V(2), x))));
+}
+template <class V>
+constexpr V acosh_d2(V x) {
+  const auto large = x > 1e9;
+  return -(x * acosh_d1(x)) * select(large, (1 / x) * (1 / x), 1 / square_minus_one(select(large, V(2), x)));
+}
 // 1/cosh² through e = exp(−2|x|), which neither cancels nor overflows.
 template <class V>
-V sech2(V x) {
+constexpr V sech2(V x) {
   const V e = exp(-2 * abs(x));
   return 4 * e / (1 + e * (2 + e));
 }
@@ -235,12 +257,24 @@ constexpr V sech2_d1(V x) {
   return -2 * tanh(x) * sech2(x);
 }
 template <class V>
-V sigmoid(V x) {
+constexpr V sigmoid(V x) {
   const V e = exp(-abs(x));
   return select(x < 0, e, V(1)) / (1 + e);
 }
 template <class V>
-V softplus(V x) {
+constexpr V sigmoid_d1(V x) {
+  return 0.25 * sech2(0.5 * x);
+}
+template <class V>
+constexpr V sigmoid_d2(V x) {
+  return 0.125 * sech2_d1(0.5 * x);
+}
+template <class V>
+constexpr V silu_d1(V x) {
+  return sigmoid(x) * (1 + x * sigmoid(-x));
+}
+template <class V>
+constexpr V softplus(V x) {
   return select(x > 0 || x != x, x, V(0)) + log1p(exp(-abs(x)));
 }
 template <class V>

@@ -145,6 +145,51 @@ EV_INLINE Vec<T> sech2_d1(Vec<T> x) {
   return scale(flip_sign(-8 * (p * minus_expm1) / cube, x), n);
 }
 
+// What the logistic function and its derivatives are made of: e = e^−|x| = p 2ⁿ, 1 + e and its inverse.
+template <class T>
+struct Logistic {
+  Vec<T> n, r, e, sum, inverse;
+};
+template <class T>
+EV_INLINE Logistic<T> logistic(Vec<T> x) {
+  using V = Vec<T>;
+  V a = -abs(x);
+#if !defined(__AVX512F__)  // where scale() takes any n
+  a = at_least(a, sizeof(T) == 4 ? T(-104) : T(-746));
+#endif
+  const auto [n, reduced, low] = exp_reduce(a);
+  const V r = bounded(reduced);
+  const V e = scale(fma(r, expm1_quotient(r), V(1)), n), sum = 1 + e;
+  return {n, r, e, sum, 1 / sum};
+}
+template <class T>
+EV_INLINE Vec<T> sigmoid(Vec<T> x) {
+  const auto l = logistic(x);
+  return select(x < 0, l.e, Vec<T>(1)) * l.inverse;
+}
+// e/(1 + e)² and, up to the sign of x, −e (1 − e)/(1 + e)³, with the rounding error of 1 + e made up for.
+template <class T>
+EV_INLINE Vec<T> sigmoid_d1(Vec<T> x) {
+  const auto l = logistic(x);
+  const Vec<T> inverse = fma(l.inverse * l.inverse, (l.sum - 1) - l.e, l.inverse);
+  return l.e * inverse * inverse;
+}
+template <class T>
+EV_INLINE Vec<T> sigmoid_d2(Vec<T> x) {
+  using V = Vec<T>;
+  const auto l = logistic(x);
+  const V two_n = exp2_integer(at_least(l.n, T(-100))), expm1 = two_n * expm1_reduced(l.r) - (1 - two_n);
+  const V square = l.sum * l.sum, cube = fma(square, l.sum, 3 * square * (l.e - (l.sum - 1)));
+  return flip_sign(l.e * expm1 / cube, x);
+}
+template <class T>
+EV_INLINE Vec<T> silu_d1(Vec<T> x) {
+  const auto l = logistic(x);
+  const auto negative = x < 0;
+  const Vec<T> rest = select(negative, Vec<T>(1), l.e) * l.inverse;
+  return select(negative, l.e, Vec<T>(1)) * l.inverse * fma(x, rest, Vec<T>(1));
+}
+
 // 1 − 2/(e^2x + 1); for small x, where that cancels, a polynomial.
 template <class T>
 EV_INLINE Vec<T> tanh(Vec<T> x) {

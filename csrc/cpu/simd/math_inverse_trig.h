@@ -47,7 +47,8 @@ EV_INLINE Root<T> root(Vec<T> z) {
 #if defined(__AVX512F__)
   // Of double the instruction takes as long as all of asin; Newton's iteration from the reciprocal's estimate does not.
   if constexpr (sizeof(T) == 8) {
-    const V y = at_most(V((typename V::V)_mm512_rsqrt14_pd((__m512d)z.v)), T(0x1p100));  // 0 has the root 0
+    const V y =
+        at_most(V((typename V::V)_mm512_maskz_rsqrt14_pd(kAllD, (__m512d)z.v)), T(0x1p100));  // 0 has the root 0
     const V g = z * y, h = y * V(0.5);
     const V r = fma(-h, g, V(0.5));
     const V g1 = fma(g, r, g), h1 = fma(h, r, h);

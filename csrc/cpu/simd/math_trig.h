@@ -105,16 +105,15 @@ EV_INLINE void patch(Vec<double> x, Vec<double>& r, Vec<double>& minus_low, Vec<
 
 // ---- float --------------------------------------------------------------------------------------------------------
 
-// x = r − minus_low + q π/2 with |r| ≤ π/4; the low bits of j are q + shift.
+// x = r − minus_low + q π/2 with |r| ≤ π/4; the low bits of j are q.
 struct AngleF {
   Vec<float> r, minus_low;
   Vec<float>::I j;
 };
 
-template <int shift>
 EV_INLINE AngleF reduce(Vec<float> x) {
   using V = Vec<float>;
-  const V magic = kRoundMagic<float> + shift;
+  const V magic = kRoundMagic<float>;
   const V j = fma(x, V(2 * kInvPi), magic);
   const V q = j - magic;
   const V r1 = fma(q, V(-kHalfPiF[0]), x);  // exact
@@ -147,7 +146,8 @@ EV_INLINE Vec<float> patched(F f, Vec<float> x, Vec<float> y) {
 inline constexpr float kSinF[] = {0x1.555546p-3f, -0x1.110776p-7f, 0x1.9952fap-13f};
 inline constexpr float kCosF[] = {0x1.55554ap-5f, -0x1.6c0c1ap-10f, 0x1.99e0eep-16f};
 
-// sin(q π/2 + r − minus_low), q the low bits of j.
+// sin((q + shift) π/2 + r − minus_low): all but the last steps are the same for sin and cos.
+template <int shift>
 EV_INLINE Vec<float> sin_quadrant(AngleF a) {
   using V = Vec<float>;
   const V r = a.r, s = r * r;
@@ -156,8 +156,8 @@ EV_INLINE Vec<float> sin_quadrant(AngleF a) {
   const V c = fma(s, V(-0.5), V(1));
   const V e = fma(s, V(-0.5), V(1) - c);
   const V cosine = c + fma(r, a.minus_low, fma(s * s, horner(s, kCosF), e));
-  const V y = select(V::Mask::bit<0>(a.j), cosine, sine);
-  return V::from_bits(y.bits() ^ ((a.j << 30) & V::sign_bit()));
+  const V y = shift == 0 ? select(V::Mask::bit<0>(a.j), cosine, sine) : select(V::Mask::bit<0>(a.j), sine, cosine);
+  return V::from_bits(y.bits() ^ (((a.j + shift) << 30) & V::sign_bit()));
 }
 
 // ---- double -------------------------------------------------------------------------------------------------------
@@ -216,13 +216,13 @@ EV_INLINE Vec<double> sin(Vec<double> x) { return trig::sin_or_cos<false>(x); }
 EV_INLINE Vec<double> cos(Vec<double> x) { return trig::sin_or_cos<true>(x); }
 
 EV_INLINE Vec<float> sin(Vec<float> x) {
-  Vec<float> y = trig::sin_quadrant(trig::reduce<0>(x));
+  Vec<float> y = trig::sin_quadrant<0>(trig::reduce(x));
   if (any(abs(x) > Vec<float>(trig::kLimitF))) [[unlikely]]
     y = trig::patched([](Vec<double> v) { return sin(v); }, x, y);
   return y;
 }
 EV_INLINE Vec<float> cos(Vec<float> x) {
-  Vec<float> y = trig::sin_quadrant(trig::reduce<1>(x));
+  Vec<float> y = trig::sin_quadrant<1>(trig::reduce(x));
   if (any(abs(x) > Vec<float>(trig::kLimitF))) [[unlikely]]
     y = trig::patched([](Vec<double> v) { return cos(v); }, x, y);
   return y;
@@ -242,7 +242,7 @@ EV_INLINE Vec<double> tan(Vec<double> x) {
 }
 EV_INLINE Vec<float> tan(Vec<float> x) {
   using V = Vec<float>;
-  const trig::AngleF a = trig::reduce<0>(x);
+  const trig::AngleF a = trig::reduce(x);
   V y = trig::tan_or_cot(a.r, a.minus_low, V::Mask::bit<0>(a.j), trig::kCotF);
   if (any(abs(x) > V(trig::kLimitF))) [[unlikely]]
     y = trig::patched([](Vec<double> v) { return tan(v); }, x, y);

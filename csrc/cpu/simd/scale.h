@@ -57,9 +57,9 @@ EV_INLINE Vec<T> at_most(Vec<T> x, T bound) {
   const V b = bound;
 #if defined(__AVX512F__)
   if constexpr (sizeof(T) == 4)
-    return {(typename V::V)_mm512_min_ps((__m512)b.v, (__m512)x.v)};
+    return {(typename V::V)_mm512_maskz_min_ps(kAllF, (__m512)b.v, (__m512)x.v)};
   else
-    return {(typename V::V)_mm512_min_pd((__m512d)b.v, (__m512d)x.v)};
+    return {(typename V::V)_mm512_maskz_min_pd(kAllD, (__m512d)b.v, (__m512d)x.v)};
 #elif defined(__AVX2__)
   if constexpr (sizeof(T) == 4)
     return {(typename V::V)_mm256_min_ps((__m256)b.v, (__m256)x.v)};
@@ -75,9 +75,9 @@ EV_INLINE Vec<T> at_least(Vec<T> x, T bound) {
   const V b = bound;
 #if defined(__AVX512F__)
   if constexpr (sizeof(T) == 4)
-    return {(typename V::V)_mm512_max_ps((__m512)b.v, (__m512)x.v)};
+    return {(typename V::V)_mm512_maskz_max_ps(kAllF, (__m512)b.v, (__m512)x.v)};
   else
-    return {(typename V::V)_mm512_max_pd((__m512d)b.v, (__m512d)x.v)};
+    return {(typename V::V)_mm512_maskz_max_pd(kAllD, (__m512d)b.v, (__m512d)x.v)};
 #elif defined(__AVX2__)
   if constexpr (sizeof(T) == 4)
     return {(typename V::V)_mm256_max_ps((__m256)b.v, (__m256)x.v)};
@@ -112,9 +112,9 @@ EV_INLINE Vec<T> rsqrt(Vec<T> x) {
 #if defined(__AVX512F__)
   V y;
   if constexpr (sizeof(T) == 4) {
-    y = (typename V::V)_mm512_rsqrt14_ps((__m512)x.v);
+    y = (typename V::V)_mm512_maskz_rsqrt14_ps(kAllF, (__m512)x.v);
   } else {
-    y = (typename V::V)_mm512_rsqrt14_pd((__m512d)x.v);
+    y = (typename V::V)_mm512_maskz_rsqrt14_pd(kAllD, (__m512d)x.v);
     y = fma(y, bounded(fma(x * y, V(T(-0.5)) * y, V(T(0.5)))), y);
   }
   return fma(y, bounded(fma(x * y, V(T(-0.5)) * y, V(T(0.5)))), y);
@@ -127,6 +127,10 @@ template <class T>
 EV_INLINE Vec<T> one_minus_square(Vec<T> x) {
   return fma(-x, x, Vec<T>(1));
 }
+template <class T>
+EV_INLINE Vec<T> square_minus_one(Vec<T> x) {
+  return fma(x, x, Vec<T>(-1));
+}
 
 // x 2ⁿ, rounded once, for integral n of magnitude below twice the exponent bias.
 template <class T>
@@ -134,9 +138,9 @@ EV_INLINE Vec<T> scale(Vec<T> x, Vec<T> n) {
   using V = Vec<T>;
 #if defined(__AVX512F__)
   if constexpr (sizeof(T) == 4)
-    return {(typename V::V)_mm512_scalef_ps((__m512)x.v, (__m512)n.v)};
+    return {(typename V::V)_mm512_maskz_scalef_ps(kAllF, (__m512)x.v, (__m512)n.v)};
   else
-    return {(typename V::V)_mm512_scalef_pd((__m512d)x.v, (__m512d)n.v)};
+    return {(typename V::V)_mm512_maskz_scalef_pd(kAllD, (__m512d)x.v, (__m512d)n.v)};
 #else
   // Two steps, so that each factor is a normal number; only the second can round.
   const V magic = kRoundMagic<T>;
@@ -156,13 +160,13 @@ EV_INLINE Split<T> split(Vec<T> x) {
   constexpr T root2 = T(1.4142135623730951);
 #if defined(__AVX512F__)
   if constexpr (sizeof(T) == 4) {
-    const __m512 m = _mm512_getmant_ps((__m512)x.v, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_zero);
-    const __m512 e = _mm512_getexp_ps((__m512)x.v);
+    const __m512 m = _mm512_maskz_getmant_ps(kAllF, (__m512)x.v, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_zero);
+    const __m512 e = _mm512_maskz_getexp_ps(kAllF, (__m512)x.v);
     const auto high = (V(m) > V(root2)).m;
     return {_mm512_mask_mul_ps(m, high, m, _mm512_set1_ps(0.5f)), _mm512_mask_add_ps(e, high, e, _mm512_set1_ps(1))};
   } else {
-    const __m512d m = _mm512_getmant_pd((__m512d)x.v, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_zero);
-    const __m512d e = _mm512_getexp_pd((__m512d)x.v);
+    const __m512d m = _mm512_maskz_getmant_pd(kAllD, (__m512d)x.v, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_zero);
+    const __m512d e = _mm512_maskz_getexp_pd(kAllD, (__m512d)x.v);
     const auto high = (V(m) > V(root2)).m;
     return {_mm512_mask_mul_pd(m, high, m, _mm512_set1_pd(0.5)), _mm512_mask_add_pd(e, high, e, _mm512_set1_pd(1))};
   }

@@ -30,6 +30,11 @@ struct Vec;
 
 #if defined(__AVX512F__)
 
+// All lanes. GCC's intrinsics without a mask merge into an undefined register, a new one each time, so that it takes no
+// two of them for the same value; those that zero the lanes outside of a mask have no such operand.
+inline constexpr __mmask16 kAllF = 0xffff;
+inline constexpr __mmask8 kAllD = 0xff;
+
 // Result of a comparison, one bit per lane.
 template <class T>
 struct VecMask {
@@ -188,15 +193,15 @@ struct Vec {
     const Vec small = sizeof(T) == 4 ? T(0x1p-90) : T(0x1p-900), infinity = T(__builtin_inf());
     if (any(!(a > small) || a == infinity)) [[unlikely]] {
       if constexpr (sizeof(T) == 4)
-        return {(V)_mm512_sqrt_ps((__m512)a.v)};
+        return {(V)_mm512_maskz_sqrt_ps(kAllF, (__m512)a.v)};
       else
-        return {(V)_mm512_sqrt_pd((__m512d)a.v)};
+        return {(V)_mm512_maskz_sqrt_pd(kAllD, (__m512d)a.v)};
     }
     Vec y;
     if constexpr (sizeof(T) == 4)
-      y.v = (V)_mm512_rsqrt14_ps((__m512)a.v);
+      y.v = (V)_mm512_maskz_rsqrt14_ps(kAllF, (__m512)a.v);
     else
-      y.v = (V)_mm512_rsqrt14_pd((__m512d)a.v);
+      y.v = (V)_mm512_maskz_rsqrt14_pd(kAllD, (__m512d)a.v);
     const Vec half = T(0.5);
     Vec g = a * y, h = y * half;
 #pragma GCC unroll 2
@@ -259,9 +264,9 @@ struct Vec {
   static EV_INLINE Vec rounded(Vec a) {
 #if defined(__AVX512F__)
     if constexpr (sizeof(T) == 4)
-      return {(V)_mm512_roundscale_ps((__m512)a.v, mode)};
+      return {(V)_mm512_maskz_roundscale_ps(kAllF, (__m512)a.v, mode)};
     else
-      return {(V)_mm512_roundscale_pd((__m512d)a.v, mode)};
+      return {(V)_mm512_maskz_roundscale_pd(kAllD, (__m512d)a.v, mode)};
 #elif defined(__AVX2__)
     if constexpr (sizeof(T) == 4)
       return {(V)_mm256_round_ps((__m256)a.v, mode)};
