@@ -30,26 +30,43 @@ Tensor Tape::trace(const Tensor& x) {
   return Tensor(Ref<Value>(new TapeValue(Ref<Level>(this), x, static_cast<std::int32_t>(slots_.size() - 1))));
 }
 
+JetForm Tape::jet_of(const Op& op, std::span<const Tensor> in) const {
+  if (thread_state.recorder || in.size() > 2) return {};
+  std::size_t traced = 0;
+  for (std::size_t i = 0; i < in.size(); ++i) traced |= std::size_t{slot_of(in[i]) >= 0} << i;
+  const JetForm jet = op.jet[traced];
+  // Derivatives are kept in the shape of the result: not where a traced operand is broadcast.
+  const bool broadcast = jet.op && in.size() == 2 && in[0].shape() != in[1].shape();
+  return broadcast && (traced == 3 || in[2 - traced].size() != 1) ? JetForm{} : jet;
+}
+
 void Tape::process(const Op& op, const AttrsPtr& attrs, std::span<const Tensor> in, std::span<Tensor> out) {
   Tensors inner;
   for (const Tensor& t : in) inner.push_back(lower(t));
-  apply(op, attrs, inner, out);
-  if (!op.vjp) return;
+  const JetForm jet = jet_of(op, in);
+  const Op& run = jet.op ? *jet.op : op;
+  Tensors results(jet.op ? static_cast<std::size_t>(jet.results) : out.size());
+  apply(run, attrs, inner, results);
+  std::copy_n(results.begin(), out.size(), out.begin());
+  if (!run.vjp) return;
 
-  Node node{&op,
+  Node node{&run,
             attrs,
             static_cast<std::uint32_t>(in.size()),
-            static_cast<std::uint32_t>(out.size()),
+            static_cast<std::uint32_t>(results.size()),
             operands_.size(),
             in_slots_.size(),
             static_cast<std::int32_t>(slots_.size())};
+  // Nobody sees the derivatives of a jet, so it gets no cotangents of theirs, for which it would need its operands.
   for (std::size_t i = 0; i < in.size(); ++i) {
     in_slots_.push_back(slot_of(in[i]));
-    operands_.push_back(op.saves_input(i) ? std::move(inner[i]) : Tensor());
+    operands_.push_back(run.saves_input(i) && !jet.op ? std::move(inner[i]) : Tensor());
   }
-  for (const Tensor& t : out) operands_.push_back(op.saves_out ? t : Tensor());
+  for (std::size_t i = 0; i < results.size(); ++i)
+    operands_.push_back(run.saves_out && !(jet.op && i == 0) ? results[i] : Tensor());
   nodes_.push_back(std::move(node));
   for (Tensor& t : out) t = trace(t);
+  for (std::size_t i = out.size(); i < results.size(); ++i) slots_.push_back(results[i].aval());
 }
 
 void Tape::pull_back(const Node& node, std::vector<Tensor>& cotangents) {

@@ -38,6 +38,8 @@ class Tape final : public Level {
     std::int32_t out_slot;  // slot of its first output
   };
   std::int32_t slot_of(const Tensor& t) const;
+  // While operations run as they are recorded: what to run instead of `op`, to have its derivatives from the same pass.
+  JetForm jet_of(const Op& op, std::span<const Tensor> in) const;
   void pull_back(const Node& node, std::vector<Tensor>& cotangents);
 
   std::vector<Node> nodes_;

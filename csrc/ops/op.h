@@ -4,6 +4,7 @@
 // transforms, graph mode, the Python functions, the op table and the tests) works from that record.
 #pragma once
 
+#include <array>
 #include <span>
 #include <string>
 
@@ -59,6 +60,13 @@ struct OpDoc {
   double lo = -2, hi = 2;  // where tests sample the operands (elementwise ops)
 };
 
+// An elementwise op that gives the results of another one first, and then those derivatives that the reverse rule of
+// that one asks for: for a tape whose operations run as it records them.
+struct JetForm {
+  const Op* op = nullptr;
+  int results = 0;
+};
+
 struct Op {
   std::string name;
   InferRule infer = nullptr;
@@ -73,6 +81,7 @@ struct Op {
   bool jvp_gives_out = false;    // the forward rule computes the outputs too
   bool runs_graph = false;       // control flow: may run for long, so is never run while compiling
   int kernel_id = -1;            // elementwise ops: which kernel
+  std::array<JetForm, 4> jet{};  // elementwise ops, by the set of operands to differentiate by (bit i: operand i)
   OpDoc doc{};
 
   bool saves_input(std::size_t i) const { return saves_in >> (i < 31 ? i : 31) & 1u; }

@@ -101,28 +101,39 @@ EV_INLINE std::array<Vec<T>, N> load_full(char* const* data, std::int64_t k) {
   return in;
 }
 
-// Memory is asked for this many bytes ahead of its use. The processor sees one or two vectors ahead by itself where the
-// function is long, so that computing and waiting for memory would alternate. Never beyond the end: short rows are
-// blocks of fused loops, and in the cache.
+// Memory is asked for this many bytes ahead of its use: where a function is long the processor sees one or two vectors
+// ahead by itself, so that computing and waiting for memory would alternate. Short functions of several rows do better
+// without. Never beyond the end: short rows are blocks of fused loops, and in the cache.
 constexpr std::int64_t kAhead = 2048;
+
+// Whether to ask, for a function that is here evaluated on values that count operations.
+template <int N, class F>
+constexpr bool asks_ahead(F f) {
+  std::array<math::Cost, N> in;
+  const auto out = std::apply(f, in);
+  if constexpr (N > 1 && requires { out.n; })
+    return out.n > 8;
+  else
+    return true;
+}
 
 // Whole vectors of inputs that walk as stated, and output rows, which go on for `more` elements after these n; gives
 // the number of elements done. Not inlined: the functions inside are large.
-template <class T, int N, int M, int rows, class F>
+template <class T, int N, int M, int rows, bool ahead, class F>
 __attribute__((noinline)) std::int64_t full_vectors(F f, char* const* data, std::int64_t n, std::int64_t more = 0) {
   constexpr std::int64_t lanes = Vec<T>::lanes;
   const std::int64_t reach = n + more - kAhead / static_cast<std::int64_t>(sizeof(T));
   std::int64_t k = 0;
   for (; k + lanes <= n; k += lanes) {
-    if (k < reach) {
+    if (ahead && k < reach) {
 #pragma GCC unroll 8
       for (int i = 0; i < N; ++i)
         if (rows >> i & 1) __builtin_prefetch(data[i] + k * sizeof(T) + kAhead, 0);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
       for (int o = N; o < N + M; ++o) __builtin_prefetch(data[o] + k * sizeof(T) + kAhead, 1);
     }
     const auto out = std::apply(f, load_full<T, rows, N>(data, k));
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (std::size_t o = 0; o < out.size(); ++o) out[o].store(reinterpret_cast<T*>(data[N + o]) + k);
   }
   return k;
@@ -174,13 +185,13 @@ __attribute__((noinline)) void gathered_rows(RowLoop loop, int inputs, int opera
   }
 }
 
-template <class T, int N, int M, class F>
+template <class T, int N, int M, bool ahead, class F>
 void vector_loop(F f, char* const* data, const std::int64_t* step, std::int64_t n) {
   static_assert(N + M <= kMaxOperands);
   constexpr std::int64_t s = sizeof(T);
   constexpr int all = (1 << N) - 1;
   constexpr RowLoop loop = [](char* const* p, std::int64_t count, std::int64_t more) {
-    return full_vectors<T, N, M, all>(F(), p, count, more);
+    return full_vectors<T, N, M, all, ahead>(F(), p, count, more);
   };
   bool plain = true;
   int rows = 0;
@@ -192,9 +203,9 @@ void vector_loop(F f, char* const* data, const std::int64_t* step, std::int64_t 
     if (rows == all)
       done = loop(data, n, 0);
     else if (N == 2 && M == 1 && rows == all - 1)
-      done = full_vectors<T, N, M, (N == 2 && M == 1 ? all - 1 : all)>(f, data, n);
+      done = full_vectors<T, N, M, (N == 2 && M == 1 ? all - 1 : all), ahead>(f, data, n);
     else if (N == 2 && M == 1 && rows == all >> 1)
-      done = full_vectors<T, N, M, (N == 2 && M == 1 ? all >> 1 : all)>(f, data, n);
+      done = full_vectors<T, N, M, (N == 2 && M == 1 ? all >> 1 : all), ahead>(f, data, n);
     else if (n >= Vec<T>::lanes)
       done = mixed_rows<T>(loop, N + M, data, step, n);
   }
@@ -205,7 +216,7 @@ void vector_loop(F f, char* const* data, const std::int64_t* step, std::int64_t 
 }
 
 // f(x...) gives one value, or an array of M.
-template <class T, int N, auto f, int M = 1>
+template <class T, int N, auto f, bool ahead, int M = 1>
 void arithmetic_loop(char* const* data, const std::int64_t* step, std::int64_t n) {
   using V = Value<T>;
   const auto g = [](auto... x) {
@@ -215,10 +226,10 @@ void arithmetic_loop(char* const* data, const std::int64_t* step, std::int64_t n
       return f(x...);
   };
   if constexpr (std::is_same_v<V, Vec<T>>)
-    vector_loop<T, N, M>(g, data, step, n);
-  else if constexpr (N == 1)
+    vector_loop<T, N, M, ahead>(g, data, step, n);
+  else if constexpr (N == 1 && M == 1)
     scalar_loop1<T, T>([](auto x) { return f(x).v; }, data, step, n);
-  else if constexpr (N == 2)
+  else if constexpr (N == 2 && M == 1)
     scalar_loop2<T, T>([](auto x, auto y) { return f(x, y).v; }, data, step, n);
   else
     scalar_loop<T, N>(g, data, step, n);
@@ -242,6 +253,17 @@ constexpr auto scaled_d2 = [](V g, V r) { return g * F::template d2<V>(r); };
 template <class F, class V>
 constexpr auto d1_vjp =
     [](V h, V g, V r) { return std::array<V, 2>{h * F::template d1<V>(r), h * g * F::template d2<V>(r)}; };
+// In jets what the formulas have in common is computed once, by the compiler's own doing.
+template <class F, class V>
+constexpr auto jet1 = [](V x) {
+  const V y = F::template f<V>(x), r = F::residual == Residual::x ? x : y;
+  return std::array<V, 2>{y, F::template d1<V>(r)};
+};
+template <class F, class V>
+constexpr auto jet2 = [](V x) {
+  const V y = F::template f<V>(x), r = F::residual == Residual::x ? x : y;
+  return std::array<V, 3>{y, F::template d1<V>(r), F::template d2<V>(r)};
+};
 #define EV_SCALED(part)       \
   template <class F, class V> \
   constexpr auto scaled_##part = [](V g, V x, V y) { return g * F::template part<V>(x, y); };
@@ -261,6 +283,25 @@ constexpr auto vjp2 = [](V a, V b, V g, V x, V y) {
                           g * (a * mixed + b * F::template dyy<V>(x, y))};
 };
 
+#define EV_JET(part)                                                                                                   \
+  template <class F, class V>                                                                                          \
+  constexpr auto jet1##part =                                                                                          \
+      [](V x, V y) { return std::array<V, 2>{F::template f<V>(x, y), F::template d##part<V>(x, y)}; };                 \
+  template <class F, class V>                                                                                          \
+  constexpr auto jet2##part = [](V x, V y) {                                                                           \
+    return std::array<V, 3>{F::template f<V>(x, y), F::template d##part<V>(x, y), F::template d##part##part<V>(x, y)}; \
+  };
+EV_JET(x)
+EV_JET(y)
+template <class F, class V>
+constexpr auto jet1xy =
+    [](V x, V y) { return std::array<V, 3>{F::template f<V>(x, y), F::template dx<V>(x, y), F::template dy<V>(x, y)}; };
+template <class F, class V>
+constexpr auto jet2xy = [](V x, V y) {
+  return std::array<V, 6>{F::template f<V>(x, y),   F::template dx<V>(x, y),  F::template dy<V>(x, y),
+                          F::template dxx<V>(x, y), F::template dxy<V>(x, y), F::template dyy<V>(x, y)};
+};
+
 using Row = std::array<ElementwiseLoop, kNumDTypes>;
 using LoopTable = std::array<Row, kNumElementwiseKernels>;
 
@@ -273,8 +314,9 @@ template <class T>
 void fill(LoopTable& table) {
   constexpr DType t = dtype_of<T>;
   auto set = [&](int kernel, ElementwiseLoop loop) { table[kernel][static_cast<int>(t)] = loop; };
-#define EV_SET(kernel, N, value, Name, ...) \
-  set(kernel, arithmetic_loop<T, N, value<fn::Name, Value<T>> __VA_OPT__(, ) __VA_ARGS__>);
+#define EV_SET(kernel, N, value, Name, ...)                    \
+  set(kernel, arithmetic_loop<T, N, value<fn::Name, Value<T>>, \
+                              asks_ahead<N>(value<fn::Name, math::Cost>) __VA_OPT__(, ) __VA_ARGS__>);
 #define EV_UNARY(Name, fun, types, ...)            \
   if constexpr (takes(Operands::types, t)) {       \
     EV_SET(k##Name, 1, value1, Name)               \
@@ -282,22 +324,34 @@ void fill(LoopTable& table) {
       EV_SET(k##Name##_d1, 2, scaled_d1, Name)     \
       EV_SET(k##Name##_d2, 2, scaled_d2, Name)     \
       EV_SET(k##Name##_d1_vjp, 3, d1_vjp, Name, 2) \
+      if constexpr (has_jets<fn::Name>) {          \
+        EV_SET(k##Name##_jet1, 1, jet1, Name, 2)   \
+        EV_SET(k##Name##_jet2, 1, jet2, Name, 3)   \
+      }                                            \
     }                                              \
   }
 #define EV_UNARY_FLAT(Name, fun, types, ...) \
   if constexpr (takes(Operands::types, t)) EV_SET(k##Name, 1, value1, Name)
-#define EV_BINARY(Name, fun, types, ...)         \
-  if constexpr (takes(Operands::types, t)) {     \
-    EV_SET(k##Name, 2, value2, Name)             \
-    if constexpr (is_floating(t)) {              \
-      EV_SET(k##Name##_dx, 3, scaled_dx, Name)   \
-      EV_SET(k##Name##_dy, 3, scaled_dy, Name)   \
-      EV_SET(k##Name##_dxx, 3, scaled_dxx, Name) \
-      EV_SET(k##Name##_dxy, 3, scaled_dxy, Name) \
-      EV_SET(k##Name##_dyy, 3, scaled_dyy, Name) \
-      EV_SET(k##Name##_vjp, 3, vjp, Name, 2)     \
-      EV_SET(k##Name##_vjp2, 5, vjp2, Name, 3)   \
-    }                                            \
+#define EV_BINARY(Name, fun, types, ...)           \
+  if constexpr (takes(Operands::types, t)) {       \
+    EV_SET(k##Name, 2, value2, Name)               \
+    if constexpr (is_floating(t)) {                \
+      EV_SET(k##Name##_dx, 3, scaled_dx, Name)     \
+      EV_SET(k##Name##_dy, 3, scaled_dy, Name)     \
+      EV_SET(k##Name##_dxx, 3, scaled_dxx, Name)   \
+      EV_SET(k##Name##_dxy, 3, scaled_dxy, Name)   \
+      EV_SET(k##Name##_dyy, 3, scaled_dyy, Name)   \
+      EV_SET(k##Name##_vjp, 3, vjp, Name, 2)       \
+      EV_SET(k##Name##_vjp2, 5, vjp2, Name, 3)     \
+      if constexpr (has_jets<fn::Name>) {          \
+        EV_SET(k##Name##_jet1x, 2, jet1x, Name, 2) \
+        EV_SET(k##Name##_jet1y, 2, jet1y, Name, 2) \
+        EV_SET(k##Name##_jet1, 2, jet1xy, Name, 3) \
+        EV_SET(k##Name##_jet2x, 2, jet2x, Name, 3) \
+        EV_SET(k##Name##_jet2y, 2, jet2y, Name, 3) \
+        EV_SET(k##Name##_jet2, 2, jet2xy, Name, 6) \
+      }                                            \
+    }                                              \
   }
 #define EV_BINARY_FLAT(Name, fun, types, ...) \
   if constexpr (takes(Operands::types, t)) EV_SET(k##Name, 2, value2, Name)
