@@ -11,6 +11,10 @@ namespace evolute {
 //
 // Nodes are in order of execution, so a sweep is one loop backwards; neither it nor destruction recurses. The rules run
 // on the values below this level, so a sweep under another transform is itself traced by that transform.
+//
+// Such a sweep makes the other tape two or three times as long, so nested sweeps grow exponentially. Where each value
+// depends on one number of the input (autodiff/diagonal.h), a tape that is being recorded pushes a tangent forward
+// instead: the derivatives that nested pushes compute are the same ones again and again, and shared (core/memo.h).
 class Tape final : public Level {
  public:
   // A differentiable input: `x` seen from this level.
@@ -41,7 +45,13 @@ class Tape final : public Level {
   // While operations run as they are recorded: what to run instead of `op`, to have its derivatives from the same pass.
   JetForm jet_of(const Op& op, std::span<const Tensor> in) const;
   void pull_back(const Node& node, std::vector<Tensor>& cotangents);
+  std::vector<bool> diagonal_slots(std::span<const Tensor> inputs) const;
+  void push_forward(const Node& node, std::vector<Tensor>& tangents) const;
+  void push_to(const std::vector<bool>& diagonal, std::span<const Tensor> inputs,
+               std::vector<Tensor>& cotangents) const;
 
+  // While recording, nodes keep all of their operands, which costs nothing, so that tangents can be pushed forward.
+  const bool recorded_ = thread_state.recorder != nullptr;
   std::vector<Node> nodes_;
   std::vector<Tensor> operands_;
   std::vector<std::int32_t> in_slots_;

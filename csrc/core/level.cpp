@@ -34,7 +34,8 @@ void Bindings::set(Variable& v, Tensor value) {
     all_.push_back({Ref<Variable>(&v), {}, std::move(value)});
 }
 
-LevelScope::LevelScope(Level& level) : level_(level), exceptions_(std::uncaught_exceptions()) {
+LevelScope::LevelScope(Level& level)
+    : level_(level), exceptions_(std::uncaught_exceptions()), opened_(++thread_state.opened) {
   level.depth_ = ++thread_state.depth;
   level.live_ = true;
   bindings_.outer_ = std::exchange(thread_state.bindings, &bindings_);
@@ -43,6 +44,7 @@ LevelScope::LevelScope(Level& level) : level_(level), exceptions_(std::uncaught_
 void LevelScope::end() noexcept {
   if (!std::exchange(open_, false)) return;
   level_.live_ = false;
+  level_.has_nested_ = thread_state.opened != opened_;
   level_.forget();
   --thread_state.depth;
   thread_state.bindings = bindings_.outer_;
@@ -67,7 +69,7 @@ RecorderScope::RecorderScope(RecorderBase& recorder, Place place) : recorder_(re
   if (nested) bindings_.outer_ = previous_.bindings;
   recorder.depth_ = nested ? previous_.depth + 1 : 0;
   recorder.live_ = true;
-  thread_state = {recorder.depth_, &recorder, &bindings_};
+  thread_state = {recorder.depth_, previous_.opened, &recorder, &bindings_};
 }
 RecorderScope::~RecorderScope() {
   recorder_.live_ = false;

@@ -27,6 +27,8 @@ class Level : public RefCounted {
   bool is_recorder() const noexcept { return kind_ == Kind::Recorder; }
   int depth() const noexcept { return depth_; }  // 0 for a recorder below all transforms
   bool live() const noexcept { return live_; }
+  // Whether further transforms were opened above it. Known once it has ended.
+  bool has_nested() const noexcept { return has_nested_; }
 
   // Interprets one primitive. Inputs may belong to this level or to any below it.
   virtual void process(const Op& op, const AttrsPtr& attrs, std::span<const Tensor> in, std::span<Tensor> out) = 0;
@@ -43,7 +45,7 @@ class Level : public RefCounted {
   friend class LevelScope;
   friend class RecorderScope;
   int depth_ = 0;
-  bool live_ = false;
+  bool live_ = false, has_nested_ = false;
   const Kind kind_;
   std::shared_ptr<CallMemo> memo_;  // made when first needed
 };
@@ -108,6 +110,7 @@ class Bindings {
 
 struct ThreadState {
   int depth = 0;                     // live transform levels on this thread
+  std::int64_t opened = 0;           // how many there have been
   RecorderBase* recorder = nullptr;  // set while a graph is recorded
   Bindings* bindings = nullptr;      // of the innermost level; null at the top level
 };
@@ -136,6 +139,7 @@ class LevelScope {
   Level& level_;
   Bindings bindings_;
   const int exceptions_;
+  const std::int64_t opened_;
   bool open_ = true;
 };
 

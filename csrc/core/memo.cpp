@@ -1,7 +1,7 @@
 #include "core/memo.h"
 
 #include <algorithm>
-#include <bit>
+#include <cstring>
 
 #include "core/array.h"
 
@@ -9,17 +9,28 @@ namespace evolute {
 
 namespace {
 
-// Numbers are made anew wherever a rule needs one, so they count by what they are.
-bool is_number(const Tensor& t) { return !t.value()->level() && t.ndim() == 0; }
-std::int64_t bits_of(const Tensor& t) { return std::bit_cast<std::int64_t>(t.item()); }
+// Constants of equal elements are made anew wherever a rule needs them, so they count by what they are.
+bool is_uniform(const Tensor& t) {
+  if (t.value()->level() || t.size() == 0) return false;
+  const Array& a = t.array();
+  for (int i = 0; i < a.ndim(); ++i)
+    if (a.shape()[i] != 1 && a.strides()[i] != 0) return false;
+  return true;
+}
+std::int64_t bits_of(const Tensor& t) {
+  const Array& a = t.array();
+  std::int64_t bits = 0;
+  std::memcpy(&bits, a.bytes(), size_of(a.dtype()));
+  return bits;
+}
 
 std::size_t identity(const Tensor& t) {
-  if (!is_number(t)) return reinterpret_cast<std::size_t>(t.value());
+  if (!is_uniform(t)) return reinterpret_cast<std::size_t>(t.value());
   return hash_mix(static_cast<std::size_t>(t.dtype()), static_cast<std::size_t>(bits_of(t)));
 }
 bool identical(const Tensor& a, const Tensor& b) {
   if (a.is_same(b)) return true;
-  return is_number(a) && is_number(b) && a.dtype() == b.dtype() && bits_of(a) == bits_of(b);
+  return a.aval() == b.aval() && is_uniform(a) && is_uniform(b) && bits_of(a) == bits_of(b);
 }
 
 std::size_t hash_of(const Op& op, const AttrsPtr& attrs, std::span<const Tensor> in) {

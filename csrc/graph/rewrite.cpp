@@ -43,12 +43,6 @@ std::shared_ptr<Graph> rewrite(const Graph& graph, const RewriteRule& rule) {
   return fresh;
 }
 
-const Op& primitive(std::string_view name) {
-  for (const Op* op : op_table())
-    if (op->name == name) return *op;
-  throw ValueError(cat("no primitive is named ", name));
-}
-
 namespace {
 
 constexpr Pass kPasses[] = {

@@ -38,9 +38,6 @@ inline bool is_uniform_of(const Tensor& t, double wanted) {
   return is_uniform(t, v) && v == wanted;
 }
 
-// A primitive by name, looked up once per use: `static const Op& sum = primitive("sum");`
-const Op& primitive(std::string_view name);
-
 // The passes, each in the file of its name under passes/. All of them drop what nobody needs, and share equal work.
 std::shared_ptr<Graph> fold_constants(const Graph& graph);
 std::shared_ptr<Graph> simplify(const Graph& graph);

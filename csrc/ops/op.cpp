@@ -48,6 +48,12 @@ const Op& define_op(Op op) {
 
 std::span<const Op* const> op_table() { return registry().table; }
 
+const Op& primitive(std::string_view name) {
+  for (const Op* op : op_table())
+    if (op->name == name) return *op;
+  throw ValueError(cat("no primitive is named ", name));
+}
+
 void apply(const Op& op, const AttrsPtr& attrs, std::span<const Tensor> in, std::span<Tensor> out) {
   bool stale = false;
   Level* top = highest_level(op, in, stale);

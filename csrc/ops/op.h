@@ -125,6 +125,8 @@ Tensor add_cotangents(const Tensor& a, const Tensor& b);
 
 // Op table: every primitive registers itself here, in order of definition.
 std::span<const Op* const> op_table();
+// A primitive by name, looked up once per use: `static const Op& sum = primitive("sum");`
+const Op& primitive(std::string_view name);
 // Copies `op` into static storage, lists it, and returns it.
 const Op& define_op(Op op);
 

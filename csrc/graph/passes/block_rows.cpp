@@ -12,8 +12,8 @@
 #include "evolute/ops.h"
 #include "graph/blocks.h"
 #include "graph/rewrite.h"
-#include "graph/rows.h"
 #include "ops/attrs.h"
+#include "ops/rows.h"
 
 namespace evolute {
 
@@ -89,9 +89,12 @@ class Blocking {
   void assign_phases() {
     static const Op& add = primitive("add");
     time_.resize(graph_.nodes.size());
+    SmallVector<const Aval*, 4> operands;
     for (std::size_t k = 0; k < graph_.nodes.size(); ++k) {
       const Graph::Node& node = graph_.nodes[k];
-      rules_[k] = row_rule(graph_, node, n_);
+      operands.clear();
+      for (ValueId id : node.in) operands.push_back(&graph_.values[index(id)]);
+      rules_[k] = row_rule(*node.op, node.attrs.get(), operands, graph_.values[index(node.out[0])], n_);
       // Two sums over the same rows are added block by block, so that one is left to be carried along.
       if (const int t = summed_in_phase_[index(node.in[0])];
           t >= 0 && node.op == &add && summed_in_phase_[index(node.in[1])] == t) {
@@ -226,7 +229,7 @@ class Blocking {
       }
       out.clear();
       out.resize(node.out.size());
-      apply(*node.op, attrs_for_rows(node, rows), in, out);
+      apply(*node.op, attrs_for_rows(*node.op, node.attrs, rows), in, out);
       for (std::size_t i = 0; i < node.out.size(); ++i) inner[index(node.out[i])] = out[i];
     }
     std::vector<Tensor> results;

@@ -1,8 +1,7 @@
-#include "graph/rows.h"
+#include "ops/rows.h"
 
 #include <unordered_map>
 
-#include "graph/rewrite.h"
 #include "ops/attrs.h"
 
 namespace evolute {
@@ -12,18 +11,20 @@ namespace {
 constexpr RowRule kNone{};
 constexpr RowRule kEach{RowRole::Rows, 1};  // operations on one operand
 
-// The operands of one call, and n.
+// One call, and n.
 struct Call {
-  const Graph& graph;
-  const Graph::Node& node;
+  const Op& op;
+  const Attrs* parameters;
+  std::span<const Aval* const> operands;
+  const Aval& result;
   std::int64_t n;
 
-  const Shape& in(std::size_t i) const { return graph.values[static_cast<std::size_t>(node.in[i])].shape; }
-  const Shape& out() const { return graph.values[static_cast<std::size_t>(node.out[0])].shape; }
+  const Shape& in(std::size_t i) const { return operands[i]->shape; }
+  const Shape& out() const { return result.shape; }
   bool rows(const Shape& s) const { return s.size() > 0 && s[0] == n; }
   template <class T>
   const T& attrs() const {
-    return attrs_as<T>(node.attrs.get());
+    return attrs_as<T>(parameters);
   }
 };
 
@@ -35,7 +36,7 @@ RowRule rule_broadcasting(const Call& c, std::size_t operands) {
     if (c.in(i).size() == c.out().size() && c.rows(c.in(i))) r.by_rows |= 1u << i;
   return r.by_rows ? r : kNone;
 }
-RowRule rule_elementwise(const Call& c) { return rule_broadcasting(c, c.node.in.size()); }
+RowRule rule_elementwise(const Call& c) { return rule_broadcasting(c, c.operands.size()); }
 
 RowRule rule_matmul(const Call& c) {
   const auto& f = c.attrs<MatmulAttrs>();
@@ -48,7 +49,7 @@ RowRule rule_reduce(const Call& c) {
   if (!c.rows(c.in(0))) return kNone;
   if (!c.attrs<ReduceAttrs>().axes.contains(0)) return kEach;
   static const Op& sum = primitive("sum");
-  return c.node.op == &sum ? RowRule{RowRole::Sum, 1} : kNone;
+  return &c.op == &sum ? RowRule{RowRole::Sum, 1} : kNone;
 }
 RowRule rule_arg_reduce(const Call& c) {
   return c.rows(c.in(0)) && c.attrs<ArgReduceAttrs>().axis != 0 ? kEach : kNone;
@@ -68,8 +69,8 @@ RowRule rule_slice(const Call& c) {
   return rule_within(c).role != RowRole::None && f.start[0] == 0 && f.step[0] == 1 ? kEach : kNone;
 }
 RowRule rule_concat(const Call& c) {
-  if (!c.rows(c.out()) || c.attrs<ConcatAttrs>().axis == 0 || c.node.in.size() > 31) return kNone;
-  return {RowRole::Rows, (1u << c.node.in.size()) - 1};
+  if (!c.rows(c.out()) || c.attrs<ConcatAttrs>().axis == 0 || c.operands.size() > 31) return kNone;
+  return {RowRole::Rows, (1u << c.operands.size()) - 1};
 }
 
 using Rule = RowRule (*)(const Call&);
@@ -97,27 +98,27 @@ const std::unordered_map<const Op*, Rule>& rules() {
 
 }  // namespace
 
-RowRule row_rule(const Graph& graph, const Graph::Node& node, std::int64_t n) {
-  const Call call{graph, node, n};
-  if (node.op->kernel_id >= 0) return rule_elementwise(call);
-  const auto at = rules().find(node.op);
+RowRule row_rule(const Op& op, const Attrs* attrs, std::span<const Aval* const> in, const Aval& out, std::int64_t n) {
+  const Call call{op, attrs, in, out, n};
+  if (op.kernel_id >= 0) return rule_elementwise(call);
+  const auto at = rules().find(&op);
   return at == rules().end() ? kNone : at->second(call);
 }
 
-AttrsPtr attrs_for_rows(const Graph::Node& node, std::int64_t rows) {
+AttrsPtr attrs_for_rows(const Op& op, const AttrsPtr& attrs, std::int64_t rows) {
   static const Op &reshape = primitive("reshape"), &broadcast_to = primitive("broadcast_to"),
                   &slice = primitive("slice"), &unslice = primitive("unslice");
-  if (node.op == &reshape || node.op == &broadcast_to) {
-    ShapeAttrs a = attrs_as<ShapeAttrs>(node.attrs.get());
+  if (&op == &reshape || &op == &broadcast_to) {
+    ShapeAttrs a = attrs_as<ShapeAttrs>(attrs.get());
     a.shape[0] = rows;
     return make_attrs(std::move(a));
   }
-  if (node.op == &slice || node.op == &unslice) {
-    SliceAttrs a = attrs_as<SliceAttrs>(node.attrs.get());
+  if (&op == &slice || &op == &unslice) {
+    SliceAttrs a = attrs_as<SliceAttrs>(attrs.get());
     a.shape[0] = rows;
     return make_attrs(std::move(a));
   }
-  return node.attrs;
+  return attrs;
 }
 
 }  // namespace evolute
