@@ -26,15 +26,15 @@ Diagonal::Diagonal(const Aval& input) : input_(input) {
 }
 
 bool Diagonal::kept(const Op& op, const Attrs* attrs, std::span<const Aval* const> in, std::uint32_t marked,
-                    std::span<const Aval> out) const {
+                    const Aval& out) const {
   if (!op.jvp || op.jvp_gives_out) return false;
   if (kind_ == Kind::Single) return true;
   if (kind_ == Kind::Rows) {
     const std::int64_t n = input_.shape[0];
-    const RowRule rule = row_rule(op, attrs, in, out[0], n);
+    const RowRule rule = row_rule(op, attrs, in, out, n);
     return rule.role == RowRole::Rows && (marked & ~rule.by_rows) == 0;
   }
-  if (!acts_in_place(op) || out[0].shape != input_.shape) return false;
+  if (!acts_in_place(op) || out.shape != input_.shape) return false;
   for (std::size_t i = 0; i < in.size(); ++i)
     if ((marked >> i & 1u) && in[i]->shape != input_.shape) return false;
   return true;

@@ -16,7 +16,7 @@ class Diagonal {
   bool exists() const { return kind_ != Kind::None; }
   // Whether the results of an operation still depend on one number each if its marked operands do.
   bool kept(const Op& op, const Attrs* attrs, std::span<const Aval* const> in, std::uint32_t marked,
-            std::span<const Aval> out) const;
+            const Aval& out) const;
   // Jᵀ c in the shape of the input.
   Tensor gathered(const Tensor& cotangent, const Tensor& tangent) const;
 

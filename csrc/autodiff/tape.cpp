@@ -1,10 +1,7 @@
 #include "autodiff/tape.h"
 
-#include <algorithm>
-#include <functional>
 #include <limits>
 
-#include "autodiff/diagonal.h"
 #include "evolute/ops.h"
 
 namespace evolute {
@@ -52,6 +49,7 @@ void Tape::process(const Op& op, const AttrsPtr& attrs, std::span<const Tensor> 
   apply(run, attrs, inner, results);
   std::copy_n(results.begin(), out.size(), out.begin());
   if (!run.vjp) return;
+  if (recorded_) note_foreign(in);
 
   Node node{&run,
             attrs,
@@ -98,84 +96,6 @@ void Tape::pull_back(const Node& node, std::vector<Tensor>& cotangents) {
   }
 }
 
-// Marks what depends on the inputs number by number.
-std::vector<bool> Tape::diagonal_slots(std::span<const Tensor> inputs) const {
-  if (!recorded_ || inputs.empty()) return {};
-  const Diagonal by(inputs[0].aval());
-  const Level* below = lower(inputs[0]).value()->level();
-  if (!has_nested() && (!below || below->is_recorder())) return {};
-  if (!by.exists() ||
-      !std::all_of(inputs.begin(), inputs.end(), [&](const Tensor& x) { return x.aval() == inputs[0].aval(); }))
-    return {};
-  std::vector<bool> diagonal(slots_.size());
-  for (const Tensor& x : inputs) diagonal[slot_of(x)] = true;
-  bool any = false;
-  SmallVector<const Aval*, 4> in;
-  for (const Node& node : nodes_) {
-    in.clear();
-    std::uint32_t traced = 0;
-    bool keeps = node.n_in <= 32;
-    for (std::uint32_t i = 0; keeps && i < node.n_in; ++i) {
-      const std::int32_t slot = in_slots_[node.in_slots + i];
-      in.push_back(&operands_[node.operands + i].aval());
-      if (slot < 0) continue;
-      keeps = diagonal[slot];
-      traced |= 1u << i;
-    }
-    keeps = keeps && by.kept(*node.op, node.attrs.get(), in, traced, {&slots_[node.out_slot], node.n_out});
-    for (std::uint32_t i = 0; i < node.n_out; ++i) diagonal[node.out_slot + i] = keeps;
-    any = any || keeps;
-  }
-  if (!any) diagonal.clear();
-  return diagonal;
-}
-
-void Tape::push_forward(const Node& node, std::vector<Tensor>& tangents) const {
-  Tensors in_tangents;
-  bool any = false;
-  for (std::uint32_t i = 0; i < node.n_in; ++i) {
-    const std::int32_t slot = in_slots_[node.in_slots + i];
-    in_tangents.push_back(slot < 0 ? Tensor() : tangents[slot]);
-    any = any || in_tangents.back().defined();
-  }
-  if (!any) return;
-  const Tensor* saved = operands_.data() + node.operands;
-  Tensors out(saved + node.n_in, saved + node.n_in + node.n_out);
-  JvpArgs args{node.attrs.get(), {saved, node.n_in}, out, in_tangents, {&tangents[node.out_slot], node.n_out}};
-  node.op->jvp(*node.op, args);
-}
-
-// Cotangents of the inputs from those at the border of what is diagonal: Jᵀ c = c ⊙ J 1.
-void Tape::push_to(const std::vector<bool>& diagonal, std::span<const Tensor> inputs,
-                   std::vector<Tensor>& cotangents) const {
-  std::vector<bool> needed(slots_.size());
-  std::vector<std::int32_t> border;
-  for (auto node = nodes_.rbegin(); node != nodes_.rend(); ++node) {
-    if (!diagonal[node->out_slot]) continue;
-    bool any = false;
-    for (std::int32_t slot = node->out_slot; slot < node->out_slot + static_cast<std::int32_t>(node->n_out); ++slot) {
-      if (cotangents[slot].defined()) border.push_back(slot), needed[slot] = true;
-      any = any || needed[slot];
-    }
-    for (std::uint32_t i = 0; any && i < node->n_in; ++i)
-      if (const std::int32_t slot = in_slots_[node->in_slots + i]; slot >= 0) needed[slot] = true;
-  }
-  const Diagonal by(inputs[0].aval());
-  for (std::size_t i = 0; i < inputs.size(); ++i) {
-    const std::int32_t input = slot_of(inputs[i]);
-    if (std::any_of(inputs.begin(), inputs.begin() + i, [&](const Tensor& x) { return slot_of(x) == input; })) continue;
-    std::vector<Tensor> tangents(slots_.size());
-    tangents[input] = ones_like(inputs[i]);
-    for (const Node& node : nodes_)
-      if (diagonal[node.out_slot] &&
-          std::any_of(needed.begin() + node.out_slot, needed.begin() + node.out_slot + node.n_out, std::identity{}))
-        push_forward(node, tangents);
-    for (const std::int32_t slot : border)
-      if (tangents[slot].defined())
-        cotangents[input] = add_cotangents(cotangents[input], by.gathered(cotangents[slot], tangents[slot]));
-  }
-}
-
 std::vector<Tensor> Tape::sweep(std::span<const Tensor> outputs, std::span<const Tensor> cotangents,
                                 std::span<const Tensor> inputs, bool consume) {
   if (consumed_)
@@ -189,20 +109,23 @@ std::vector<Tensor> Tape::sweep(std::span<const Tensor> outputs, std::span<const
     slot_cotangents[slot] = add_cotangents(slot_cotangents[slot], cotangents[i]);
   }
   const std::vector<bool> diagonal = diagonal_slots(inputs);  // empty if there are none
+  Held held(*this);
   // Inputs keep their cotangents: no node has them as outputs.
   for (std::size_t i = nodes_.size(); i-- > 0;) {
     if (!diagonal.empty() && diagonal[nodes_[i].out_slot]) continue;
+    if (!gradients_.empty()) hold_back(nodes_[i], held, slot_cotangents);
     pull_back(nodes_[i], slot_cotangents);
     if (!consume || recorded_) continue;
     operands_.resize(nodes_[i].operands);
     nodes_.pop_back();
   }
-  if (!diagonal.empty()) push_to(diagonal, inputs, slot_cotangents);
+  if (!diagonal.empty()) push_to(inputs, diagonal, slot_cotangents);
   std::vector<Tensor> result;
   for (const Tensor& x : inputs) {
     const std::int32_t slot = slot_of(x);
     result.push_back(slot < 0 ? Tensor() : slot_cotangents[slot]);
   }
+  if (recorded_ && diagonal.empty()) tell_below(inputs, result, cotangents);
   if (consume) clear();
   return result;
 }
@@ -212,6 +135,7 @@ void Tape::clear() noexcept {
   std::vector<Tensor>().swap(operands_);
   std::vector<std::int32_t>().swap(in_slots_);
   std::vector<Aval>().swap(slots_);
+  std::vector<Gradient>().swap(gradients_);
   consumed_ = true;
 }
 
