@@ -24,6 +24,8 @@ class Array final : public Value {
   std::int64_t size() const noexcept { return size_; }
   const Strides& strides() const noexcept { return strides_; }
   bool contiguous() const noexcept { return contiguous_; }  // row-major, without gaps
+  // Lets an array that has one owner stand for other elements that lie the same way. It does not keep them alive.
+  void move_to(std::byte* data) noexcept { data_ = data; }
 
  private:
   Ref<Buffer> buffer_;

@@ -1,6 +1,7 @@
 // What a device must be able to do. A new device is one folder that implements this class.
 #pragma once
 
+#include <memory>
 #include <span>
 
 #include "core/array.h"
@@ -11,6 +12,13 @@ namespace evolute {
 enum class Reduction : std::uint8_t { Sum, Prod, Max, Min, Any, All };
 enum class ScatterMode : std::uint8_t { Set, Add };
 enum class Distribution : std::uint8_t { Uniform, Normal };
+
+// Work on certain arrays, prepared to be done many times. The arrays may move in between (Array::move_to).
+class PreparedLoop {
+ public:
+  virtual ~PreparedLoop() = default;
+  virtual void run() = 0;
+};
 
 // Arrays may be strided views on both sides unless said otherwise; shapes and dtypes have been checked by the op.
 // Kernels write all of `out` and never read it. `out` shares no memory with `in`, except in `elementwise` and `fused`:
@@ -34,6 +42,11 @@ class Backend {
   virtual void select(const Array& cond, const Array& a, const Array& b, Array& out) = 0;
   // Several of these operations in one pass; all operands on this device, outputs row-major.
   virtual void fused(const FusedProgram& program, std::span<const Array* const> in, std::span<Array* const> out) = 0;
+  // The same, prepared. Null where that would gain nothing.
+  virtual std::unique_ptr<PreparedLoop> prepare(const FusedProgram&, std::span<const Array* const>,
+                                                std::span<Array* const>) {
+    return nullptr;
+  }
   // Copies with conversion of dtype; `in` broadcasts to out's shape.
   virtual void copy(const Array& in, Array& out) = 0;
 

@@ -14,7 +14,9 @@ class CpuBackend final : public Backend {
                        std::span<Array* const> out) override;                           // elementwise_sum.cpp
   void select(const Array& cond, const Array& a, const Array& b, Array& out) override;  // elementwise.cpp
   void fused(const FusedProgram& program, std::span<const Array* const> in,
-             std::span<Array* const> out) override;                                  // fused.cpp
+             std::span<Array* const> out) override;  // fused.cpp
+  std::unique_ptr<PreparedLoop> prepare(const FusedProgram& program, std::span<const Array* const> in,
+                                        std::span<Array* const> out) override;       // fused.cpp
   void copy(const Array& in, Array& out) override;                                   // copy.cpp
   void reduce(Reduction r, const Array& in, const Axes& axes, Array& out) override;  // reduce.cpp
   void arg_reduce(bool max, const Array& in, int axis, Array& out) override;         // reduce.cpp

@@ -79,7 +79,7 @@ class Runner {
         char* source = p[n_out + s] + k * step[n_out + s];
         strides_[s] = step[n_out + s];
         slots_[s] = source;
-        if (strides_[s] == 0 && count > 1) slots_[s] = repeat(s, source, 1), strides_[s] = item(s);
+        if (strides_[s] == 0 && count > 1) slots_[s] = repeat(s, source, 1, prepared_.block), strides_[s] = item(s);
       }
       for (std::size_t s = 0; s < n_out; ++s) slots_[n_in + s] = p[s] + k * step[s], strides_[n_in + s] = step[s];
       run(count);
@@ -90,15 +90,16 @@ class Runner {
   void flat(std::span<char* const> data, std::span<const Layout> layout, std::span<const std::int64_t> period,
             std::int64_t begin, std::int64_t end) {
     const auto n_in = static_cast<std::size_t>(program_.n_inputs), n_out = static_cast<std::size_t>(program_.n_outputs);
+    const std::int64_t longest = std::min(prepared_.block, end - begin);
     for (std::int64_t k = begin; k < end; k += prepared_.block) {
       const std::int64_t count = std::min(prepared_.block, end - k);
       for (std::size_t s = 0; s < n_in; ++s) {
         char* source = data[n_out + s];
         switch (layout[n_out + s]) {
           case Layout::Dense: slots_[s] = source + k * item(s); break;
-          case Layout::Single: slots_[s] = repeat(s, source, 1); break;
+          case Layout::Single: slots_[s] = repeat(s, source, 1, longest); break;
           case Layout::Periodic:
-            slots_[s] = repeat(s, source, period[n_out + s]) + k % period[n_out + s] * item(s);
+            slots_[s] = repeat(s, source, period[n_out + s], longest) + k % period[n_out + s] * item(s);
             break;
           case Layout::Stretched: slots_[s] = stretch(s, source, period[n_out + s], k, count); break;
         }
@@ -107,6 +108,9 @@ class Runner {
       run(count);
     }
   }
+
+  // Operands may have changed.
+  void forget() { std::fill(repeated_.begin(), repeated_.end(), nullptr); }
 
  private:
   void run(std::int64_t count) {
@@ -124,12 +128,12 @@ class Runner {
   std::int64_t item(std::size_t slot) const { return static_cast<std::int64_t>(size_of(program_.slot_dtype[slot])); }
   char* scratch(std::size_t slot) const { return reinterpret_cast<char*>(scratch_->data()) + prepared_.offset[slot]; }
 
-  // A block and one period more, full of a repeated row of `period` elements. Kept while the row stays the same.
-  char* repeat(std::size_t slot, const char* source, std::int64_t period) {
+  // `count` elements and one period more of a repeated row of `period` elements. Kept while the row stays the same.
+  char* repeat(std::size_t slot, const char* source, std::int64_t period, std::int64_t count) {
     char* to = scratch(slot);
     if (repeated_[slot] == source) return to;
     repeated_[slot] = source;
-    const std::int64_t row = period * item(slot), end = (prepared_.block + period) * item(slot);
+    const std::int64_t row = period * item(slot), end = (count + period) * item(slot);
     std::memcpy(to, source, static_cast<std::size_t>(row));
     for (std::int64_t have = row; have < end; have *= 2)  // copies what is there already
       std::memcpy(to + have, to, static_cast<std::size_t>(std::min(have, end - have)));
@@ -184,30 +188,74 @@ bool flat_layout(const Shape& shape, const Array& a, std::int64_t longest, Layou
              : false;
 }
 
+// A fused loop and how its operands lie, if all lie along the elements in one of the ways above.
+struct FlatLoop {
+  std::array<const Array*, FusedProgram::kMaxExternal> operands;
+  std::array<char*, FusedProgram::kMaxExternal> data;
+  std::array<Layout, FusedProgram::kMaxExternal> layout;
+  std::array<std::int64_t, FusedProgram::kMaxExternal> period;
+  std::size_t n;
+  bool flat = true;
+
+  FlatLoop(const Prepared& prepared, std::span<const Array* const> in, std::span<Array* const> out)
+      : n(in.size() + out.size()) {
+    std::copy(in.begin(), in.end(), std::copy(out.begin(), out.end(), operands.begin()));
+    for (std::size_t k = 0; k < n && flat; ++k)
+      flat = flat_layout(prepared.program.shape, *operands[k], prepared.block, layout[k], period[k]);
+    locate();
+  }
+  void locate() {
+    for (std::size_t k = 0; k < n; ++k) data[k] = reinterpret_cast<char*>(operands[k]->bytes());
+  }
+  void run(Runner& runner, std::int64_t begin, std::int64_t end) const {
+    runner.flat({data.data(), n}, {layout.data(), n}, {period.data(), n}, begin, end);
+  }
+};
+
+// One that is so short that it runs on one thread.
+class PreparedFused final : public PreparedLoop {
+ public:
+  PreparedFused(const FusedProgram& program, std::span<const Array* const> in, std::span<Array* const> out)
+      : program_(program), prepared_(program_), loop_(prepared_, in, out), runner_(prepared_) {}
+  bool worthwhile() const {
+    return loop_.flat && balanced_parts(prepared_.ns * static_cast<double>(program_.shape.product())) == 1;
+  }
+  void run() override {
+    loop_.locate();
+    runner_.forget();
+    loop_.run(runner_, 0, program_.shape.product());
+  }
+
+ private:
+  const FusedProgram program_;
+  const Prepared prepared_;
+  FlatLoop loop_;
+  Runner runner_;
+};
+
 }  // namespace
 
 void CpuBackend::fused(const FusedProgram& program, std::span<const Array* const> in, std::span<Array* const> out) {
   const Prepared prepared(program);
-  const std::size_t n = in.size() + out.size();
-  std::array<const Array*, FusedProgram::kMaxExternal> operands;
-  std::copy(in.begin(), in.end(), std::copy(out.begin(), out.end(), operands.begin()));
-  std::array<char*, FusedProgram::kMaxExternal> data;
-  std::array<Layout, FusedProgram::kMaxExternal> layout;
-  std::array<std::int64_t, FusedProgram::kMaxExternal> period;
-  bool flat = true;
-  for (std::size_t k = 0; k < n && flat; ++k) {
-    data[k] = reinterpret_cast<char*>(operands[k]->bytes());
-    flat = flat_layout(program.shape, *operands[k], prepared.block, layout[k], period[k]);
-  }
-  if (flat)
+  if (const FlatLoop flat(prepared, in, out); flat.flat)
     return parallel_ranges(
         program.shape.product(), prepared.ns,
         [&](std::int64_t begin, std::int64_t end) {
-          Runner(prepared).flat({data.data(), n}, {layout.data(), n}, {period.data(), n}, begin, end);
+          Runner runner(prepared);
+          flat.run(runner, begin, end);
         },
         kMinBlock);
-  const FusedLoop loop(program.shape, std::span<const Array* const>(operands.data(), n));
+  std::array<const Array*, FusedProgram::kMaxExternal> operands;
+  std::copy(in.begin(), in.end(), std::copy(out.begin(), out.end(), operands.begin()));
+  const FusedLoop loop(program.shape, std::span<const Array* const>(operands.data(), in.size() + out.size()));
   loop.run_split(prepared.ns, [&] { return Runner(prepared); });
+}
+
+std::unique_ptr<PreparedLoop> CpuBackend::prepare(const FusedProgram& program, std::span<const Array* const> in,
+                                                  std::span<Array* const> out) {
+  auto loop = std::make_unique<PreparedFused>(program, in, out);
+  if (!loop->worthwhile()) return nullptr;
+  return loop;
 }
 
 }  // namespace evolute::cpu

@@ -107,14 +107,6 @@ bool may_overwrite(const Step& step, std::size_t i, std::size_t o) {
 
 }  // namespace
 
-// The state of one run. Arrays in the arena are made once and serve all runs.
-struct Plan::Frame {
-  Ref<Buffer> arena;
-  std::vector<Ref<Array>> kept;     // arena values
-  std::vector<Ref<Array>> current;  // views and outputs of this run
-  std::vector<Array*> array;        // of each value
-};
-
 Plan::Plan(std::shared_ptr<const Graph> graph, std::vector<PassEffect> effects)
     : graph_(std::move(graph)), effects_(std::move(effects)), steps_(fuse(*graph_)) {
   place();

@@ -58,7 +58,14 @@ class Plan {
   void run_into(std::span<const Array* const> inputs, std::span<Array* const> outputs) const;
 
  private:
-  struct Frame;
+  friend class PlanLoop;
+  // The state of one run. Arrays in the arena are made once and serve all runs.
+  struct Frame {
+    Ref<Buffer> arena;
+    std::vector<Ref<Array>> kept;     // arena values
+    std::vector<Ref<Array>> current;  // views and outputs of this run
+    std::vector<Array*> array;        // of each value
+  };
   void place();
   std::unique_ptr<Frame> take_frame() const;
   void give_back(std::unique_ptr<Frame> frame) const;
@@ -72,6 +79,40 @@ class Plan {
   std::size_t arena_bytes_ = 0;
   mutable std::mutex mutex_;
   mutable std::vector<std::unique_ptr<Frame>> frames_;  // not in use
+};
+
+// Runs of a plan one after the other, each step bound to its operands ahead of time. For graphs without variables.
+class PlanLoop {
+ public:
+  // Between runs the arrays, row-major outputs among them, may be moved (Array::move_to); no output shares memory with
+  // an input.
+  PlanLoop(std::shared_ptr<const Plan> plan, std::span<Array* const> inputs, std::span<Array* const> outputs);
+  ~PlanLoop();
+  PlanLoop(const PlanLoop&) = delete;
+  PlanLoop& operator=(const PlanLoop&) = delete;
+
+  void run();
+
+ private:
+  struct Bound {
+    const Graph::Node* node;
+    const FusedProgram* program;  // null for kernels and views
+    SmallVector<const Array*, 4> in;
+    SmallVector<Array*, 2> out;
+    std::unique_ptr<PreparedLoop> loop;
+    bool view;
+    std::ptrdiff_t offset;  // of a view, in bytes
+  };
+  struct Copy {
+    const Array* from;
+    Array* to;
+  };
+  void bind(const Step& step);
+
+  const std::shared_ptr<const Plan> plan_;
+  std::unique_ptr<Plan::Frame> frame_;
+  std::vector<Bound> steps_;
+  std::vector<Copy> copies_;  // outputs that no kernel writes
 };
 
 // The plan of a graph as it was recorded, after all passes, or after those named, in their order. Throws ValueError for

@@ -48,14 +48,10 @@ bool floating(const Graph& graph, ValueId id) { return is_floating(graph.values[
 
 }  // namespace
 
-std::vector<Tensor> Body::run(std::span<const Tensor> inputs) const {
-  std::shared_ptr<const Plan> plan;
-  {
-    std::lock_guard lock(mutex_);
-    if (!plan_) plan_ = std::make_shared<Plan>(optimize(std::make_shared<Graph>(*graph_)));
-    plan = plan_;
-  }
-  return plan->run(inputs, {});
+std::shared_ptr<const Plan> Body::plan() const {
+  std::lock_guard lock(mutex_);
+  if (!plan_) plan_ = std::make_shared<Plan>(optimize(std::make_shared<Graph>(*graph_)));
+  return plan_;
 }
 
 void Body::trim() const {

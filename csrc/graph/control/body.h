@@ -24,7 +24,8 @@ class Body final : public RefCounted {
   const Aval& output(std::size_t i) const { return aval(graph_->outputs[i]); }
 
   // Runs by a plan, made at the first run. `trim` gives back what memory a large plan keeps between runs.
-  std::vector<Tensor> run(std::span<const Tensor> inputs) const;
+  std::vector<Tensor> run(std::span<const Tensor> inputs) const { return plan()->run(inputs, {}); }
+  std::shared_ptr<const Plan> plan() const;
   void trim() const;
   // Runs operation by operation, for bodies that run but once.
   std::vector<Tensor> interpret(std::span<const Tensor> inputs) const;

@@ -41,25 +41,66 @@ Ref<Array> row(const Array& a, std::int64_t i) {
   return view(a, shape, strides, i * a.strides()[0]);
 }
 
+// Arrays that stand for one row of a stack after the other.
+struct Rows {
+  Ref<Array> now;
+  std::byte* first;
+  std::ptrdiff_t step;
+
+  explicit Rows(const Array& stack)
+      : now(row(stack, 0)),
+        first(now->bytes()),
+        step(stack.strides()[0] * static_cast<std::ptrdiff_t>(size_of(stack.dtype()))) {}
+  std::byte* at(std::int64_t i) const { return first + i * step; }
+};
+
 void kernel_scan(const Op&, const Attrs* attrs, ArrayRefs in, std::span<Array* const> out) {
   const ScanAttrs& s = scan_attrs(attrs);
   Backend& device = backend(out[0]->aval().device.type);
   const auto last = out.first(s.carries), ys = out.subspan(s.carries, s.ys()), store = out.subspan(s.carries + s.ys());
-  std::vector<Tensor> carry = as_tensors(in.first(s.carries));
-  const std::vector<Tensor> consts = as_tensors(in.subspan(s.carries + s.xs));
-  std::vector<Tensor> args;
-  for (std::int64_t t = 0; t < s.length; ++t) {
-    if (s.every && t % s.every == 0)
-      for (std::size_t i = 0; i < store.size(); ++i) device.copy(carry[i].array(), *row(*store[i], t / s.every));
-    args = std::move(carry);
-    for (std::size_t i = 0; i < s.xs; ++i) args.push_back(to_tensor(row(*in[s.carries + i], t)));
-    args.insert(args.end(), consts.begin(), consts.end());
-    carry = s.body->run(args);
-    for (std::size_t i = 0; i < ys.size(); ++i) device.copy(carry[s.carries + i].array(), *row(*ys[i], t));
-    carry.resize(s.carries);
+  if (s.length == 0) {
+    for (std::size_t i = 0; i < last.size(); ++i) device.copy(*in[i], *last[i]);
+    return;
+  }
+  // Where the carries before step t lie: in the results, if all are stored, else in two places by turns.
+  const bool all_stored = s.every == 1;
+  std::vector<Rows> before, x, y, stored;
+  std::vector<Ref<Array>> after, places;
+  std::vector<Array*> inputs, outputs;
+  for (std::size_t i = 0; i < s.carries; ++i) {
+    if (!all_stored) places.push_back(empty({stacked(2, last[i]->shape()), last[i]->dtype(), last[i]->aval().device}));
+    before.emplace_back(all_stored ? *store[i] : *places.back());
+    device.copy(*in[i], *before.back().now);
+    after.push_back(view(*last[i], last[i]->shape(), last[i]->strides()));
+    inputs.push_back(before.back().now.get());
+    outputs.push_back(after.back().get());
+  }
+  for (std::size_t i = 0; i < s.xs; ++i) inputs.push_back(x.emplace_back(*in[s.carries + i]).now.get());
+  for (const Array* a : in.subspan(s.carries + s.xs)) inputs.push_back(const_cast<Array*>(a));
+  for (Array* stack : ys) outputs.push_back(y.emplace_back(*stack).now.get());
+  if (!all_stored)
+    for (Array* stack : store) stored.emplace_back(*stack);
+
+  {
+    PlanLoop body(s.body->plan(), inputs, outputs);
+    for (std::int64_t t = 0; t < s.length; ++t) {
+      for (std::size_t i = 0; i < s.carries; ++i) {
+        const Rows& rows = before[i];
+        const auto place = [&](std::int64_t step) { return rows.at(all_stored ? step : step % 2); };
+        rows.now->move_to(place(t));
+        after[i]->move_to(t + 1 < s.length ? place(t + 1) : last[i]->bytes());
+      }
+      for (const Rows& rows : x) rows.now->move_to(rows.at(t));
+      for (const Rows& rows : y) rows.now->move_to(rows.at(t));
+      if (s.every && t % s.every == 0)
+        for (std::size_t i = 0; i < stored.size(); ++i) {
+          stored[i].now->move_to(stored[i].at(t / s.every));
+          device.copy(*before[i].now, *stored[i].now);
+        }
+      body.run();
+    }
   }
   s.body->trim();
-  copy_results(carry, last);
 }
 
 Tensor reversed(const Tensor& t) { return flip(t, Axes{0}); }
