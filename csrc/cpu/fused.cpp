@@ -165,6 +165,9 @@ class Runner {
 
 // The layout of an operand along the row-major elements of `shape`; false if it has none of them.
 bool flat_layout(const Shape& shape, const Array& a, std::int64_t longest, Layout& layout, std::int64_t& period) {
+  bool single = true;
+  for (int i = 0; i < a.ndim(); ++i) single = single && (a.shape()[i] == 1 || a.strides()[i] == 0);
+  if (single) return layout = Layout::Single, true;
   if (!a.contiguous()) return false;
   const int lead = shape.size() - a.ndim();
   int first = 0, last = a.ndim();  // what is left without axes of length 1 at both ends
@@ -177,8 +180,6 @@ bool flat_layout(const Shape& shape, const Array& a, std::int64_t longest, Layou
   period = inner == 1 ? a.size() : inner;
   if (a.size() == shape.product())
     layout = Layout::Dense;
-  else if (a.size() == 1)
-    layout = Layout::Single;
   else if (inner == 1)
     layout = Layout::Periodic;
   else

@@ -46,6 +46,7 @@ std::shared_ptr<Graph> rewrite(const Graph& graph, const RewriteRule& rule) {
 namespace {
 
 constexpr Pass kPasses[] = {
+    {"trim_loops", trim_loops, "loops give what is read, and take what that needs"},
     {"fold_constants", fold_constants, "what depends on constants alone is computed while compiling"},
     {"simplify", simplify, "algebraic identities, chains of views, transposes into flags of products"},
     {"contract", contract, "sums of broadcast products become matrix products"},
@@ -80,6 +81,8 @@ std::shared_ptr<Graph> optimize(std::shared_ptr<Graph> graph, std::vector<PassEf
       if (graph->nodes.size() == before) break;
     }
   };
+  if (std::any_of(graph->nodes.begin(), graph->nodes.end(), [](const auto& node) { return node.op->runs_graph; }))
+    run("trim_loops");
   tidy();
   run("contract");
   run("collapse");

@@ -39,6 +39,7 @@ inline bool is_uniform_of(const Tensor& t, double wanted) {
 }
 
 // The passes, each in the file of its name under passes/. All of them drop what nobody needs, and share equal work.
+std::shared_ptr<Graph> trim_loops(const Graph& graph);
 std::shared_ptr<Graph> fold_constants(const Graph& graph);
 std::shared_ptr<Graph> simplify(const Graph& graph);
 std::shared_ptr<Graph> contract(const Graph& graph);
