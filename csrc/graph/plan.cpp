@@ -182,6 +182,26 @@ void Plan::place() {
     if (in_arena(static_cast<ValueId>(i))) placement_[i].offset = placement_[index(place_of[i])].offset;
 }
 
+bool Plan::may_update(std::size_t input, std::size_t output) const {
+  const ValueId from = graph_->inputs[input], to = graph_->outputs[output];
+  const auto& outputs = graph_->outputs;
+  if (placement_[index(to)].kind != Placement::Kind::Output || graph_->values[index(from)] != graph_->values[index(to)])
+    return false;
+  if (std::find(outputs.begin(), outputs.end(), from) != outputs.end() ||
+      std::find(outputs.begin(), outputs.end(), to) - outputs.begin() != static_cast<std::ptrdiff_t>(output))
+    return false;
+  bool may = false;
+  for (const Step& step : steps_)
+    for (std::size_t i = 0; i < step.in.size(); ++i) {
+      if (step.in[i] != from) continue;
+      const auto o = std::find(step.out.begin(), step.out.end(), to) - step.out.begin();
+      if (may || o == static_cast<std::ptrdiff_t>(step.out.size())) return false;
+      may = may_overwrite(step, i, static_cast<std::size_t>(o));
+      if (!may) return false;
+    }
+  return may;
+}
+
 void Plan::release_arenas(std::size_t bytes) const {
   std::vector<std::unique_ptr<Frame>> freed;
   std::lock_guard lock(mutex_);

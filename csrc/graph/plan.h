@@ -47,6 +47,8 @@ class Plan {
   const std::vector<Step>& steps() const { return steps_; }
   const std::vector<PassEffect>& effects() const { return effects_; }
   std::size_t arena_bytes() const { return arena_bytes_; }
+  // Whether an output may be written over an input, as the step that computes it is the last to read that.
+  bool may_update(std::size_t input, std::size_t output) const;
   // Frees the arenas that are kept between runs, if they are larger than this.
   void release_arenas(std::size_t bytes) const;
 

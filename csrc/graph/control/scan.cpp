@@ -62,13 +62,17 @@ void kernel_scan(const Op&, const Attrs* attrs, ArrayRefs in, std::span<Array* c
     for (std::size_t i = 0; i < last.size(); ++i) device.copy(*in[i], *last[i]);
     return;
   }
-  // Where the carries before step t lie: in the results, if all are stored, else in two places by turns.
+  // Where the carries before step t lie: in the results, if all are stored, else in two places by turns, or in one.
+  const std::shared_ptr<const Plan> plan = s.body->plan();
   const bool all_stored = s.every == 1;
   std::vector<Rows> before, x, y, stored;
   std::vector<Ref<Array>> after, places;
   std::vector<Array*> inputs, outputs;
+  std::vector<std::int64_t> turns;
   for (std::size_t i = 0; i < s.carries; ++i) {
-    if (!all_stored) places.push_back(empty({stacked(2, last[i]->shape()), last[i]->dtype(), last[i]->aval().device}));
+    turns.push_back(all_stored ? s.length : plan->may_update(i, i) ? 1 : 2);
+    if (!all_stored)
+      places.push_back(empty({stacked(turns[i], last[i]->shape()), last[i]->dtype(), last[i]->aval().device}));
     before.emplace_back(all_stored ? *store[i] : *places.back());
     device.copy(*in[i], *before.back().now);
     after.push_back(view(*last[i], last[i]->shape(), last[i]->strides()));
@@ -82,13 +86,12 @@ void kernel_scan(const Op&, const Attrs* attrs, ArrayRefs in, std::span<Array* c
     for (Array* stack : store) stored.emplace_back(*stack);
 
   {
-    PlanLoop body(s.body->plan(), inputs, outputs);
+    PlanLoop body(plan, inputs, outputs);
     for (std::int64_t t = 0; t < s.length; ++t) {
       for (std::size_t i = 0; i < s.carries; ++i) {
         const Rows& rows = before[i];
-        const auto place = [&](std::int64_t step) { return rows.at(all_stored ? step : step % 2); };
-        rows.now->move_to(place(t));
-        after[i]->move_to(t + 1 < s.length ? place(t + 1) : last[i]->bytes());
+        rows.now->move_to(rows.at(t % turns[i]));
+        after[i]->move_to(t + 1 < s.length ? rows.at((t + 1) % turns[i]) : last[i]->bytes());
       }
       for (const Rows& rows : x) rows.now->move_to(rows.at(t));
       for (const Rows& rows : y) rows.now->move_to(rows.at(t));
