@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gc
 import itertools
+import signal
 import warnings
 from typing import NamedTuple
 
 import mpmath
 import numpy as np
 import pytest
-from checks import all_modes, as_double, nest
+from checks import all_modes, as_double, assert_close, nest
 
 import evolute as ev
 from evolute import Parameter, Tensor, ops
@@ -524,3 +525,68 @@ def test_recordings_of_control_flow_leave_no_memory_behind():
     for transform in (ev.grad, ev.hessian):
         leak(transform)
         assert leak(transform) == leak(transform)
+
+
+# ---- loops that are too long -----------------------------------------------------------------------------------------
+
+
+class Alarm(Exception):
+    pass
+
+
+@pytest.mark.parametrize("derivative", [False, True])
+def test_endless_loops_can_be_interrupted(derivative):
+    """A compiled loop runs without the interpreter, and asks it now and then for signals."""
+
+    def ring(*_):
+        raise Alarm
+
+    def endless(x):
+        return ops.while_loop(lambda s: s[0] < 2.0, lambda s: (ops.sin(s[0]), s[1] * 0.5), (x, x))[1]
+
+    f = ev.jit((lambda x: ev.jvp(endless, x, x)[1]) if derivative else endless)
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.5)
+        with pytest.raises(Alarm):
+            f(as_double(0.5))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert f(as_double(3.0)).item() == 3.0  # what was interrupted left nothing behind
+
+
+@pytest.mark.parametrize("read", ["carry", "outputs", "second carry", "all"])
+def test_loops_of_which_only_some_is_read(read):
+    """What nobody reads is not computed; what is read stays as it was."""
+    xs = as_double(np.linspace(-1, 1, 24).reshape(8, 3))
+
+    def loop(x, w):
+        def step(carry, x):
+            a, b, c = carry
+            return (ops.sin(a * w) + x, b * 0.5 + a, c + 1.0), (a * x, b)
+
+        (a, b, c), (y, z) = ops.scan(step, (x, 2 * x, 0 * x), xs)
+        parts = {"carry": a, "outputs": y * y, "second carry": b * b, "all": a + b * c + ops.sum(y * z, 0)}
+        return ops.sum(parts[read])
+
+    x, w = as_double([0.3, -0.2, 0.5]), as_double([1.1, 0.7, 0.9])
+    for f in (loop, ev.grad(loop, (0, 1)), lambda x, w: ev.grad(lambda x: ops.sum(ev.grad(loop, 1)(x, w)))(x)):
+        for got, want in zip(as_tuple(ev.jit(f)(x, w)), as_tuple(f(x, w)), strict=True):
+            assert_close(got.asnumpy(), want.asnumpy(), 1e-12)
+
+
+def as_tuple(value):
+    return value if isinstance(value, tuple) else (value,)
+
+
+def test_a_loop_behind_a_linear_body_is_not_run():
+    """The gradient of a linear recurrence reads no carry, so that the forward loop goes."""
+
+    def loop(x):
+        return ops.sum(ops.scan(lambda c, _: (0.9 * c, None), x, length=50)[0])
+
+    f = ev.jit(ev.grad(loop))
+    x = as_double([1.0, 2.0])
+    assert_close(f(x).asnumpy(), np.full(2, 0.9**50), 1e-14)
+    assert f.explain().partition("graph:\n")[2].partition("steps (")[0].count("scan[") == 1

@@ -3,6 +3,7 @@
 #include <pybind11/stl.h>
 
 #include "core/buffer.h"
+#include "core/interrupt.h"
 #include "evolute/threads.h"
 #include "ops/elementwise.h"
 #include "python/bindings.h"
@@ -227,4 +228,9 @@ PYBIND11_MODULE(_evolute, m) {
   define_transforms(m);
   define_compiled(m);
   define_control(m);
+  // Long loops run without the interpreter lock, and would not hear of Ctrl-C.
+  evolute::interrupt_check = [] {
+    py::gil_scoped_acquire gil;
+    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+  };
 }

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <ostream>
 
+#include "core/interrupt.h"
 #include "evolute/ops.h"
 #include "graph/control/control.h"
 
@@ -87,7 +88,9 @@ void kernel_scan(const Op&, const Attrs* attrs, ArrayRefs in, std::span<Array* c
 
   {
     PlanLoop body(plan, inputs, outputs);
+    InterruptPoll poll;
     for (std::int64_t t = 0; t < s.length; ++t) {
+      poll();
       for (std::size_t i = 0; i < s.carries; ++i) {
         const Rows& rows = before[i];
         rows.now->move_to(rows.at(t % turns[i]));

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <ostream>
 
+#include "core/interrupt.h"
 #include "evolute/ops.h"
 #include "graph/control/control.h"
 
@@ -16,47 +17,110 @@ void infer_while(const Op&, const Attrs* attrs, std::span<const Tensor>, SmallVe
     for (std::size_t i = 0; i < body->graph().outputs.size(); ++i) out.push_back(body->output(i));
 }
 
+// Where one state lies before each step: in places of their own if another sweep reads them, else in two by turns.
+class Places {
+ public:
+  Places(const Aval& aval, bool all) : aval_(aval), rows_(all ? 64 : 2), all_(all) {
+    aval_.shape.insert(0, rows_);
+    bytes_ = aval.shape.product() * static_cast<std::int64_t>(size_of(aval.dtype));
+  }
+  // `position` in the order of the sweep, or `step` in that of the loop.
+  std::byte* at(std::int64_t position, std::int64_t step) {
+    const std::int64_t k = all_ ? step : position % 2;
+    while (static_cast<std::int64_t>(stacks_.size()) <= k / rows_) stacks_.push_back(empty(aval_));
+    return stacks_[static_cast<std::size_t>(k / rows_)]->bytes() + k % rows_ * bytes_;
+  }
+
+ private:
+  Aval aval_;
+  std::int64_t rows_, bytes_;
+  bool all_;
+  std::vector<Ref<Array>> stacks_;
+};
+
+// One state of a sweep: its places, and arrays that stand for it before and after a step.
+struct State {
+  Places places;
+  Ref<Array> before, after;
+
+  State(const Array& result, bool all)
+      : places(result.aval(), all),
+        before(view(result, result.shape(), result.strides())),
+        after(view(result, result.shape(), result.strides())) {}
+};
+
 void kernel_while(const Op&, const Attrs* attrs, ArrayRefs in, std::span<Array* const> out) {
   const WhileAttrs& w = while_attrs(attrs);
-  const std::vector<Tensor> inputs = as_tensors(in);
-  Groups groups(inputs);
-  std::vector<std::vector<Tensor>> state;
-  for (std::size_t j = 0; j < w.sweeps.size(); ++j) {
-    const auto s = groups.take(w.states(j));
-    state.emplace_back(s.begin(), s.end());
-  }
-  const auto consts = groups.rest();
-  const auto goes_on = [&] {
-    const auto tested = std::span<const Tensor>(state[0]).first(w.tested);
-    const std::size_t rest = w.condition->graph().inputs.size() - w.tested;
-    return w.condition->run(concatenated({tested, consts.first(rest)}))[0].item() != 0;
-  };
-  // For each step the states on entering it, of all sweeps so far; kept only if another sweep reads them.
-  std::vector<std::vector<Tensor>> entered;
-  const bool keep = w.sweeps.size() > 1;
-  while (goes_on()) {
-    std::vector<Tensor> next = w.sweeps[0]->run(concatenated({state[0], consts}));
-    if (keep) entered.push_back(std::move(state[0]));
-    state[0] = std::move(next);
-  }
-  const std::size_t n = entered.size();
-  for (std::size_t j = 1; j < w.sweeps.size(); ++j)
-    for (std::size_t k = 0; k < n; ++k) {
-      std::vector<Tensor>& before = entered[j % 2 ? n - 1 - k : k];
-      std::vector<Tensor> next = w.sweeps[j]->run(concatenated({state[j], before, consts}));
-      if (j + 1 < w.sweeps.size())
-        before.insert(before.end(), state[j].begin(), state[j].end());
-      else
-        before.clear();
-      state[j] = std::move(next);
+  Backend& device = backend(DeviceType::CPU);
+  const std::size_t sweeps = w.sweeps.size(), states = w.all_states();
+  const ArrayRefs consts = in.subspan(states);
+  std::vector<std::vector<State>> state(sweeps);
+  for (std::size_t j = 0, at = 0; j < sweeps; ++j)
+    for (std::size_t i = 0; i < w.states(j); ++i, ++at) {
+      state[j].emplace_back(*out[at], j + 1 < sweeps);
+      if (j > 0) continue;
+      State& s = state[0].back();
+      s.before->move_to(s.places.at(0, 0));
+      device.copy(*in[at], *s.before);
     }
-  w.condition->trim();
-  std::size_t first = 0;
-  for (std::size_t j = 0; j < w.sweeps.size(); ++j) {
-    w.sweeps[j]->trim();
-    copy_results(state[j], out.subspan(first, w.states(j)));
-    first += w.states(j);
+  const auto add = [](std::vector<Array*>& to, ArrayRefs arrays) {
+    for (const Array* a : arrays) to.push_back(const_cast<Array*>(a));
+  };
+  InterruptPoll poll;
+  std::int64_t n = 0;
+  {
+    const Ref<Array> goes_on = empty(w.condition->output(0));
+    std::vector<Array*> tested, inputs, outputs, flag{goes_on.get()};
+    for (State& s : state[0]) {
+      if (tested.size() < w.tested) tested.push_back(s.before.get());
+      inputs.push_back(s.before.get());
+      outputs.push_back(s.after.get());
+    }
+    add(tested, consts.first(w.condition->graph().inputs.size() - w.tested));
+    add(inputs, consts);
+    PlanLoop condition(w.condition->plan(), tested, flag), body(w.sweeps[0]->plan(), inputs, outputs);
+    for (condition.run(); *goes_on->data<bool>(); condition.run()) {
+      poll();
+      ++n;
+      for (State& s : state[0]) s.after->move_to(s.places.at(n, n));
+      body.run();
+      for (State& s : state[0]) s.before->move_to(s.after->bytes());
+    }
   }
+  for (std::size_t i = 0; i < w.states(0); ++i) device.copy(*state[0][i].before, *out[i]);
+
+  std::size_t first = w.states(0);
+  for (std::size_t j = 1; j < sweeps; first += w.states(j++)) {
+    if (n == 0) {
+      for (std::size_t i = 0; i < w.states(j); ++i) device.copy(*in[first + i], *out[first + i]);
+      continue;
+    }
+    const auto step = [&](std::int64_t position) { return j % 2 ? n - 1 - position : position; };
+    std::vector<Array*> inputs, outputs;
+    for (std::size_t i = 0; i < w.states(j); ++i) {
+      State& s = state[j][i];
+      s.before->move_to(s.places.at(0, step(0)));
+      device.copy(*in[first + i], *s.before);
+      inputs.push_back(s.before.get());
+      outputs.push_back(s.after.get());
+    }
+    for (std::size_t i = 0; i < j; ++i)
+      for (State& s : state[i]) inputs.push_back(s.before.get());
+    add(inputs, consts);
+    PlanLoop body(w.sweeps[j]->plan(), inputs, outputs);
+    for (std::int64_t p = 0; p < n; ++p) {
+      poll();
+      for (std::size_t i = 0; i <= j; ++i)
+        for (State& s : state[i]) s.before->move_to(s.places.at(p, step(p)));
+      for (std::size_t i = 0; i < w.states(j); ++i) {
+        State& s = state[j][i];
+        s.after->move_to(p + 1 < n ? s.places.at(p + 1, step(p + 1)) : out[first + i]->bytes());
+      }
+      body.run();
+    }
+  }
+  w.condition->trim();
+  for (const auto& body : w.sweeps) body->trim();
 }
 
 std::vector<Aval> inputs_of(const Body& body, std::size_t first, std::size_t n) {
