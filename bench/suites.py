@@ -181,6 +181,31 @@ def rosenbrock() -> Iterator[Case]:
     yield Case("Hessian-vector product", "hvp", {"size": 500}, (EVOLUTE_JIT, EVOLUTE, JAX, TORCH, TORCH_FUNC), 1e-12)
 
 
+def control() -> Iterator[Case]:
+    """Loops of many small steps."""
+    for body in ("linear", "ode", "rnn"):
+        for width in (4, 16, 64):
+            for gradient in (False, True):
+                arguments = {"body": body, "width": width, "steps": 1000, "gradient": gradient}
+                name = f"{body}, {width} wide{', gradient' if gradient else ''}"
+                yield Case(name, "loop", arguments, (EVOLUTE_JIT, JAX), 1e-4)
+
+
+def growth() -> Iterator[Case]:
+    """Gradients of gradients. JAX takes a minute to compile the sixth order, and ever longer after that."""
+    for workload in ("nested", "nested_compile"):
+        for order in range(1, 9):
+            peers = (EVOLUTE_JIT, JAX) if order <= 4 else (EVOLUTE_JIT,)
+            what = ", first call" if workload == "nested_compile" else ""
+            yield Case(f"order {order}{what}", workload, {"order": order, "size": 64}, peers, 1e-8)
+
+
+def batch() -> Iterator[Case]:
+    for points in (1_000, 10_000, 100_000, MILLION):
+        peers = (EVOLUTE_JIT, JAX) if points < MILLION else (EVOLUTE_JIT,)
+        yield Case(f"{points} points", "burgers", {"points": points, "residual": "plain"}, peers, 1e-3)
+
+
 def compile_time() -> Iterator[Case]:
     arguments = {"points": 10_000, "residual": "plain"}
     yield Case("Burgers step", "burgers_compile", arguments, (EVOLUTE_JIT, JAX, JAX_VMAP, MINDSPORE), 1e-3)
@@ -210,6 +235,9 @@ SUITES = {
         Suite("import", "Import of the library in a new process", importing),
         Suite("threads", "One thread and two", threads),
         Suite("burgers", "Burgers PINN step, MLP 2-64-64-64-64-1, 10⁴ points", burgers),
+        Suite("batch", "Burgers PINN step, MLP 2-64-64-64-64-1, by the number of points", batch),
+        Suite("growth", "Gradients of gradients of ten operations on 64 numbers, by their order", growth),
+        Suite("control", "Loops of 1000 steps", control),
         Suite("forces", "Force-matching step, MLP 24-64-64-1, batch 4096", forces),
         Suite("rosenbrock", "Second derivatives of Rosenbrock's function, n = 500, float64", rosenbrock),
         Suite("compile_time", "First call of a compiled function: recording, compiling and one run", compile_time),

@@ -201,7 +201,9 @@ def outer(x, y):
 
 OTHERS = {
     "the input also beside the gradient": lambda x: ev.grad(lambda z: outer(z, x))(x),
-    "the input also in what is made beside": lambda x: ev.grad(lambda z, y=ops.sin(x): outer(z, y) + mixing(z))(x),
+    "the input also in what is made beside": lambda x: (lambda y: ev.grad(lambda z: outer(z, y) + mixing(z))(x))(
+        ops.sin(x)
+    ),
     "the gradient at another point": lambda x: ev.grad(mixing)(ops.cumsum(ops.sin(x), 0)),
     "cotangents of the input": lambda x: ev.vjp(lambda z: ops.cumsum(z**3, 0), x, ops.sin(x))[1],
     "constant cotangents": lambda x: ev.vjp(lambda z: ops.cumsum(z**3, 0), x, X[:4])[1],
@@ -213,9 +215,9 @@ OTHERS = {
     "stopped gradients": lambda x: ev.grad(lambda z: mixing(z * ops.stop_gradient(ops.sin(z))))(x),
     "many gradients of one function": lambda x: ev.jacrev(lambda z: ops.cumsum(ops.sin(z) * z, 0))(x),
     "ties": lambda x: ev.grad(lambda z: ops.sum(ops.maximum(z, 0.3) * ops.max(z) * ops.relu(z)))(x),
-    "a loop": lambda x: ev.grad(
-        lambda z: ops.sum(ops.fori_loop(0, 3, lambda i, c: ops.sin(c) * ops.cumsum(c, 0), z))
-    )(x),
+    "a loop": lambda x: ev.grad(lambda z: ops.sum(ops.fori_loop(0, 3, lambda i, c: ops.sin(c) * ops.cumsum(c, 0), z)))(
+        x
+    ),
 }
 
 

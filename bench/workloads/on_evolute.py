@@ -82,6 +82,72 @@ def chain_compile(variant: str, size: int) -> Any:
     return Work(make(), harness.first_call(make))
 
 
+def nested_gradient(order: int) -> Any:
+    """Gradient of the sum, `order` times over, of a chain of ten operations."""
+
+    def f(x: Tensor) -> Tensor:
+        for _ in range(2):
+            x = ops.sin(x)
+            x = x * ops.exp(x)
+            x = ops.tanh(x)
+            x = x / (1.5 + x)
+        return x**1.5
+
+    for _ in range(order):
+        f = (lambda g: ev.grad(lambda x: ops.sum(g(x))))(f)
+    return f
+
+
+def nested(variant: str, order: int, size: int) -> Any:
+    fn = compiled(nested_gradient(order), variant)
+    (x,) = tensors(problems.vectors(size, 1, "float64"))
+    return lambda: fn(x)
+
+
+def nested_compile(variant: str, order: int, size: int) -> Any:
+    def make() -> Any:
+        return nested("jit", order, size)
+
+    return Work(make(), harness.first_call(make))
+
+
+# ---- Loops -----------------------------------------------------------------------------------------------------------
+
+
+def loop_linear(w: Tensor, h: Tensor, xs: Tensor) -> Tensor:
+    last, all_of_them = ops.scan(lambda h, x: (h * 0.9 + x, h), h, xs)
+    return ops.sum(last) + ops.sum(all_of_them)
+
+
+def loop_ode(w: Tensor, h: Tensor, xs: Tensor) -> Tensor:
+    """Heun's method."""
+
+    def step(h: Tensor, x: Tensor) -> Any:
+        k1 = ops.sin(h) + x
+        k2 = ops.sin(h + 0.05 * k1) + x
+        return h + 0.025 * (k1 + k2), None
+
+    return ops.sum(ops.scan(step, h, xs)[0])
+
+
+def loop_rnn(w: Tensor, h: Tensor, xs: Tensor) -> Tensor:
+    def step(h: Tensor, x: Tensor) -> Any:
+        h = ops.tanh(h @ w + x)
+        return h, h
+
+    return ops.sum(ops.square(ops.scan(step, h, xs)[1]))
+
+
+LOOPS = {"linear": loop_linear, "ode": loop_ode, "rnn": loop_rnn}
+
+
+def loop(variant: str, body: str, width: int, steps: int, gradient: bool) -> Any:
+    w, h, xs = tensors(problems.recurrence(width, steps))
+    fn = LOOPS[body]
+    fn = compiled(ev.grad(fn, 0 if body == "rnn" else 1) if gradient else fn, variant)
+    return lambda: fn(w, h, xs)
+
+
 # ---- Matrix products, small calls ------------------------------------------------------------------------------------
 
 
@@ -220,6 +286,9 @@ WORKLOADS = {
     "grad": grad,
     "chain": chain,
     "chain_compile": chain_compile,
+    "nested": nested,
+    "nested_compile": nested_compile,
+    "loop": loop,
     "gemm": gemm,
     "small_mul": small_mul,
     "small_grad": small_grad,

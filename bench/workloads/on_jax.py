@@ -107,6 +107,65 @@ def chain_compile(variant: str, size: int) -> Any:
 # ---- Matrix products, small calls ------------------------------------------------------------------------------------
 
 
+def nested_gradient(order: int) -> Any:
+    def f(x: Any) -> Any:
+        for _ in range(2):
+            x = jnp.sin(x)
+            x = x * jnp.exp(x)
+            x = jnp.tanh(x)
+            x = x / (1.5 + x)
+        return x**1.5
+
+    for _ in range(order):
+        f = (lambda g: jax.grad(lambda x: jnp.sum(g(x))))(f)
+    return f
+
+
+def nested(variant: str, order: int, size: int) -> Any:
+    (x,) = arrays(problems.vectors(size, 1, "float64"))
+    return waiting(jax.jit(nested_gradient(order)), x)
+
+
+def nested_compile(variant: str, order: int, size: int) -> Any:
+    def make() -> Any:
+        jax.clear_caches()
+        return nested(variant, order, size)
+
+    return Work(make(), harness.first_call(make))
+
+
+def loop_linear(w: Any, h: Any, xs: Any) -> Any:
+    last, all_of_them = jax.lax.scan(lambda h, x: (h * 0.9 + x, h), h, xs)
+    return jnp.sum(last) + jnp.sum(all_of_them)
+
+
+def loop_ode(w: Any, h: Any, xs: Any) -> Any:
+    def step(h: Any, x: Any) -> Any:
+        k1 = jnp.sin(h) + x
+        k2 = jnp.sin(h + 0.05 * k1) + x
+        return h + 0.025 * (k1 + k2), None
+
+    return jnp.sum(jax.lax.scan(step, h, xs)[0])
+
+
+def loop_rnn(w: Any, h: Any, xs: Any) -> Any:
+    def step(h: Any, x: Any) -> Any:
+        h = jnp.tanh(h @ w + x)
+        return h, h
+
+    return jnp.sum(jnp.square(jax.lax.scan(step, h, xs)[1]))
+
+
+LOOPS = {"linear": loop_linear, "ode": loop_ode, "rnn": loop_rnn}
+
+
+def loop(variant: str, body: str, width: int, steps: int, gradient: bool) -> Any:
+    w, h, xs = arrays(problems.recurrence(width, steps))
+    fn = LOOPS[body]
+    fn = jax.jit(jax.grad(fn, 0 if body == "rnn" else 1) if gradient else fn)
+    return waiting(fn, w, h, xs)
+
+
 def gemm(variant: str, m: int, k: int, n: int, dtype: str, batch: int | None = None) -> Any:
     a, b = arrays(problems.matrices(m, k, n, dtype, batch))
     return expression("matmul(a, b).block_until_ready()", matmul=jax.jit(jnp.matmul), a=a, b=b)
@@ -245,6 +304,9 @@ WORKLOADS = {
     "grad": grad,
     "chain": chain,
     "chain_compile": chain_compile,
+    "nested": nested,
+    "nested_compile": nested_compile,
+    "loop": loop,
     "gemm": gemm,
     "small_mul": small_mul,
     "small_grad": small_grad,

@@ -112,6 +112,14 @@ def mlp(*widths: int) -> list[tuple[Array, Array]]:
     ]
 
 
+def recurrence(width: int, steps: int) -> list[Array]:
+    """Weights (width, width), a state (1, width) and inputs (steps, 1, width), float32."""
+    rng = random("recurrence")
+    shapes = ((width, width), (1, width), (steps, 1, width))
+    scales = (1 / np.sqrt(width), 1.0, 0.1)
+    return [(c * rng.standard_normal(s)).astype("float32") for c, s in zip(scales, shapes, strict=True)]
+
+
 # ---- u_t + u u_x = ν u_xx --------------------------------------------------------------------------------------------
 
 BURGERS_WIDTHS = (2, 64, 64, 64, 64, 1)
