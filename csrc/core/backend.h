@@ -13,17 +13,10 @@ enum class Reduction : std::uint8_t { Sum, Prod, Max, Min, Any, All };
 enum class ScatterMode : std::uint8_t { Set, Add };
 enum class Distribution : std::uint8_t { Uniform, Normal };
 
-// Work on certain arrays, prepared to be done many times. The arrays may move in between (Array::move_to).
-class PreparedLoop {
- public:
-  virtual ~PreparedLoop() = default;
-  virtual void run() = 0;
-};
-
 // Arrays may be strided views on both sides unless said otherwise; shapes and dtypes have been checked by the op.
-// Kernels write all of `out` and never read it. `out` shares no memory with `in`, except in `elementwise` and `fused`:
-// there a result may lie exactly where an operand does, of `fused` one that no micro-op reads after the result is
-// written.
+// Kernels write all of `out` and never read it. `out` shares no memory with `in`, except in `elementwise` and fused
+// loops: there a result may lie exactly where an operand does, in a fused loop one that no micro-op reads after the
+// result is written.
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -40,13 +33,8 @@ class Backend {
                                std::span<Array* const> out) = 0;
   // out = cond ? a : b, elementwise with broadcasting.
   virtual void select(const Array& cond, const Array& a, const Array& b, Array& out) = 0;
-  // Several of these operations in one pass; all operands on this device, outputs row-major.
-  virtual void fused(const FusedProgram& program, std::span<const Array* const> in, std::span<Array* const> out) = 0;
-  // The same, prepared. Null where that would gain nothing.
-  virtual std::unique_ptr<PreparedLoop> prepare(const FusedProgram&, std::span<const Array* const>,
-                                                std::span<Array* const>) {
-    return nullptr;
-  }
+  // Several of these operations in one pass.
+  virtual std::unique_ptr<FusedKernel> prepare(const FusedProgram& program) = 0;
   // Copies with conversion of dtype; `in` broadcasts to out's shape.
   virtual void copy(const Array& in, Array& out) = 0;
 

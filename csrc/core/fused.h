@@ -4,8 +4,11 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
+#include <span>
 #include <vector>
 
+#include "core/array.h"
 #include "evolute/dtype.h"
 #include "evolute/shape.h"
 
@@ -28,6 +31,26 @@ struct FusedProgram {
   int n_inputs = 0, n_outputs = 0;
   std::vector<DType> slot_dtype;
   std::vector<MicroOp> ops;
+};
+
+// A fused loop bound to its operands, which may move from run to run (Array::move_to).
+class BoundLoop {
+ public:
+  virtual ~BoundLoop() = default;
+  virtual void run() = 0;
+};
+
+// A program made ready for a device (`Backend::prepare`), to be run any number of times, by several threads at a time.
+class FusedKernel {
+ public:
+  virtual ~FusedKernel() = default;
+
+  // All operands on the device, of the program's dtypes; outputs row-major.
+  virtual void run(std::span<const Array* const> in, std::span<Array* const> out) const = 0;
+  // The same for one thread that runs it again and again. Null where that would gain nothing. May outlive the kernel.
+  virtual std::unique_ptr<BoundLoop> bind(std::span<const Array* const>, std::span<Array* const>) const {
+    return nullptr;
+  }
 };
 
 }  // namespace evolute

@@ -13,15 +13,12 @@ class CpuBackend final : public Backend {
   void elementwise_sum(int kernel, const Shape& shape, std::span<const Array* const> in,
                        std::span<Array* const> out) override;                           // elementwise_sum.cpp
   void select(const Array& cond, const Array& a, const Array& b, Array& out) override;  // elementwise.cpp
-  void fused(const FusedProgram& program, std::span<const Array* const> in,
-             std::span<Array* const> out) override;  // fused.cpp
-  std::unique_ptr<PreparedLoop> prepare(const FusedProgram& program, std::span<const Array* const> in,
-                                        std::span<Array* const> out) override;       // fused.cpp
-  void copy(const Array& in, Array& out) override;                                   // copy.cpp
-  void reduce(Reduction r, const Array& in, const Axes& axes, Array& out) override;  // reduce.cpp
-  void arg_reduce(bool max, const Array& in, int axis, Array& out) override;         // reduce.cpp
-  void cumsum(const Array& in, int axis, bool reverse, Array& out) override;         // reduce.cpp
-  void matmul(const Array& a, const Array& b, Array& out) override;                  // matmul.cpp
+  std::unique_ptr<FusedKernel> prepare(const FusedProgram& program) override;           // fused.cpp
+  void copy(const Array& in, Array& out) override;                                      // copy.cpp
+  void reduce(Reduction r, const Array& in, const Axes& axes, Array& out) override;     // reduce.cpp
+  void arg_reduce(bool max, const Array& in, int axis, Array& out) override;            // reduce.cpp
+  void cumsum(const Array& in, int axis, bool reverse, Array& out) override;            // reduce.cpp
+  void matmul(const Array& a, const Array& b, Array& out) override;                     // matmul.cpp
   void gather(const Array& in, std::span<const Array* const> index, const Axes& axes,
               Array& out) override;  // index.cpp
   void scatter(ScatterMode mode, const Array& base, std::span<const Array* const> index, const Axes& axes,

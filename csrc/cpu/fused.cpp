@@ -26,33 +26,31 @@ enum class Layout : std::uint8_t {
   Stretched  // each element stands `period` times: a column beside a matrix
 };
 
-// What is the same for all threads.
+// What is the same for all runs.
 struct Prepared {
-  const FusedProgram& program;
+  FusedProgram program;
   std::int64_t block;                  // elements of each operand that are worked on at a time
   std::vector<ElementwiseLoop> loops;  // one per micro-op
   std::vector<std::size_t> offset;     // of each slot's block in the scratch memory
   std::size_t scratch_bytes = 0;
   double ns = 0;  // per element
 
-  explicit Prepared(const FusedProgram& p) : program(p) {
+  explicit Prepared(FusedProgram p) : program(std::move(p)) {
     constexpr std::int64_t kBytes = 36 * 1024;  // of the first-level cache
     std::int64_t per_element = 0;
-    for (DType t : p.slot_dtype) per_element += static_cast<std::int64_t>(size_of(t));
+    for (DType t : program.slot_dtype) per_element += static_cast<std::int64_t>(size_of(t));
     block = std::clamp(kBytes / per_element / 64 * 64, kMinBlock, kMaxBlock);
     const SimdKernels& kernels = simd();
-    loops.reserve(p.ops.size());
-    for (const auto& op : p.ops) {
+    for (const auto& op : program.ops) {
       const bool select = op.kernel == FusedProgram::kSelect;
       loops.push_back(select ? select_loop(op.dtype) : kernels.elementwise(op.kernel, op.dtype));
       ns += select ? 1 : elementwise_ns(op.kernel, op.dtype);
     }
-    offset.reserve(p.slot_dtype.size());
-    for (std::size_t s = 0; s < p.slot_dtype.size(); ++s) {
+    for (std::size_t s = 0; s < program.slot_dtype.size(); ++s) {
       offset.push_back(scratch_bytes);
       // Room for a period more than a block. One line between blocks keeps them out of each other's sets.
-      const std::int64_t room = static_cast<int>(s) < p.n_inputs ? 2 * block : block;
-      scratch_bytes += static_cast<std::size_t>(room) * size_of(p.slot_dtype[s]) + 64;
+      const std::int64_t room = static_cast<int>(s) < program.n_inputs ? 2 * block : block;
+      scratch_bytes += static_cast<std::size_t>(room) * size_of(program.slot_dtype[s]) + 64;
     }
   }
 };
@@ -63,11 +61,10 @@ class Runner {
   explicit Runner(const Prepared& prepared)
       : prepared_(prepared),
         program_(prepared.program),
-        scratch_(allocate_host(prepared.scratch_bytes)),
-        repeated_(program_.slot_dtype.size()),
-        slots_(program_.slot_dtype.size()),
-        strides_(program_.slot_dtype.size()) {
-    for (std::size_t s = 0; s < slots_.size(); ++s) slots_[s] = scratch(s), strides_[s] = item(s);
+        n_slots_(program_.slot_dtype.size()),
+        memory_(allocate_host(prepared.scratch_bytes + n_slots_ * sizeof(Slot))),
+        slots_(reinterpret_cast<Slot*>(memory_->data() + prepared.scratch_bytes)) {
+    for (std::size_t s = 0; s < n_slots_; ++s) new (slots_ + s) Slot{scratch(s), item(s), nullptr};
   }
 
   // One row of a strided loop: `p` and `step` as there, outputs before inputs.
@@ -77,11 +74,13 @@ class Runner {
       const std::int64_t count = std::min(prepared_.block, n - k);
       for (std::size_t s = 0; s < n_in; ++s) {
         char* source = p[n_out + s] + k * step[n_out + s];
-        strides_[s] = step[n_out + s];
-        slots_[s] = source;
-        if (strides_[s] == 0 && count > 1) slots_[s] = repeat(s, source, 1, prepared_.block), strides_[s] = item(s);
+        slots_[s].step = step[n_out + s];
+        slots_[s].data = source;
+        if (slots_[s].step == 0 && count > 1)
+          slots_[s].data = repeat(s, source, 1, prepared_.block), slots_[s].step = item(s);
       }
-      for (std::size_t s = 0; s < n_out; ++s) slots_[n_in + s] = p[s] + k * step[s], strides_[n_in + s] = step[s];
+      for (std::size_t s = 0; s < n_out; ++s)
+        slots_[n_in + s].data = p[s] + k * step[s], slots_[n_in + s].step = step[s];
       run(count);
     }
   }
@@ -96,43 +95,51 @@ class Runner {
       for (std::size_t s = 0; s < n_in; ++s) {
         char* source = data[n_out + s];
         switch (layout[n_out + s]) {
-          case Layout::Dense: slots_[s] = source + k * item(s); break;
-          case Layout::Single: slots_[s] = repeat(s, source, 1, longest); break;
+          case Layout::Dense: slots_[s].data = source + k * item(s); break;
+          case Layout::Single: slots_[s].data = repeat(s, source, 1, longest); break;
           case Layout::Periodic:
-            slots_[s] = repeat(s, source, period[n_out + s], longest) + k % period[n_out + s] * item(s);
+            slots_[s].data = repeat(s, source, period[n_out + s], longest) + k % period[n_out + s] * item(s);
             break;
-          case Layout::Stretched: slots_[s] = stretch(s, source, period[n_out + s], k, count); break;
+          case Layout::Stretched: slots_[s].data = stretch(s, source, period[n_out + s], k, count); break;
         }
       }
-      for (std::size_t s = 0; s < n_out; ++s) slots_[n_in + s] = data[s] + k * item(n_in + s);
+      for (std::size_t s = 0; s < n_out; ++s) slots_[n_in + s].data = data[s] + k * item(n_in + s);
       run(count);
     }
   }
 
   // Operands may have changed.
-  void forget() { std::fill(repeated_.begin(), repeated_.end(), nullptr); }
+  void forget() {
+    for (std::size_t s = 0; s < n_slots_; ++s) slots_[s].repeated = nullptr;
+  }
 
  private:
+  struct Slot {
+    char* data;
+    std::int64_t step;     // bytes
+    const char* repeated;  // what the slot's block repeats
+  };
+
   void run(std::int64_t count) {
     for (std::size_t i = 0; i < program_.ops.size(); ++i) {
       const FusedProgram::MicroOp& op = program_.ops[i];
       char* data[8];
       std::int64_t step[8];
       for (int k = 0; k < op.n_in + op.n_out; ++k) {
-        const auto s = static_cast<std::size_t>(op.slots[static_cast<std::size_t>(k)]);
-        data[k] = slots_[s], step[k] = strides_[s];
+        const Slot& s = slots_[static_cast<std::size_t>(op.slots[static_cast<std::size_t>(k)])];
+        data[k] = s.data, step[k] = s.step;
       }
       prepared_.loops[i](data, step, count);
     }
   }
   std::int64_t item(std::size_t slot) const { return static_cast<std::int64_t>(size_of(program_.slot_dtype[slot])); }
-  char* scratch(std::size_t slot) const { return reinterpret_cast<char*>(scratch_->data()) + prepared_.offset[slot]; }
+  char* scratch(std::size_t slot) const { return reinterpret_cast<char*>(memory_->data()) + prepared_.offset[slot]; }
 
   // `count` elements and one period more of a repeated row of `period` elements. Kept while the row stays the same.
   char* repeat(std::size_t slot, const char* source, std::int64_t period, std::int64_t count) {
     char* to = scratch(slot);
-    if (repeated_[slot] == source) return to;
-    repeated_[slot] = source;
+    if (slots_[slot].repeated == source) return to;
+    slots_[slot].repeated = source;
     const std::int64_t row = period * item(slot), end = (count + period) * item(slot);
     std::memcpy(to, source, static_cast<std::size_t>(row));
     for (std::int64_t have = row; have < end; have *= 2)  // copies what is there already
@@ -157,10 +164,9 @@ class Runner {
 
   const Prepared& prepared_;
   const FusedProgram& program_;
-  Ref<Buffer> scratch_;
-  std::vector<const char*> repeated_;  // what each slot's block repeats
-  std::vector<char*> slots_;
-  std::vector<std::int64_t> strides_;
+  const std::size_t n_slots_;
+  Ref<Buffer> memory_;  // blocks of the slots, then the slots themselves
+  Slot* slots_;
 };
 
 // The layout of an operand along the row-major elements of `shape`; false if it has none of them.
@@ -214,49 +220,56 @@ struct FlatLoop {
 };
 
 // One that is so short that it runs on one thread.
-class PreparedFused final : public PreparedLoop {
+class CpuBoundLoop final : public BoundLoop {
  public:
-  PreparedFused(const FusedProgram& program, std::span<const Array* const> in, std::span<Array* const> out)
-      : program_(program), prepared_(program_), loop_(prepared_, in, out), runner_(prepared_) {}
-  bool worthwhile() const {
-    return loop_.flat && balanced_parts(prepared_.ns * static_cast<double>(program_.shape.product())) == 1;
-  }
+  CpuBoundLoop(std::shared_ptr<const Prepared> prepared, const FlatLoop& loop)
+      : prepared_(std::move(prepared)), loop_(loop), runner_(*prepared_) {}
   void run() override {
     loop_.locate();
     runner_.forget();
-    loop_.run(runner_, 0, program_.shape.product());
+    loop_.run(runner_, 0, prepared_->program.shape.product());
   }
 
  private:
-  const FusedProgram program_;
-  const Prepared prepared_;
+  const std::shared_ptr<const Prepared> prepared_;
   FlatLoop loop_;
   Runner runner_;
 };
 
+class CpuFusedKernel final : public FusedKernel {
+ public:
+  explicit CpuFusedKernel(const FusedProgram& program) : prepared_(std::make_shared<const Prepared>(program)) {}
+
+  void run(std::span<const Array* const> in, std::span<Array* const> out) const override {
+    const FusedProgram& program = prepared_->program;
+    if (const FlatLoop flat(*prepared_, in, out); flat.flat)
+      return parallel_ranges(
+          program.shape.product(), prepared_->ns,
+          [&](std::int64_t begin, std::int64_t end) {
+            Runner runner(*prepared_);
+            flat.run(runner, begin, end);
+          },
+          kMinBlock);
+    std::array<const Array*, FusedProgram::kMaxExternal> operands;
+    std::copy(in.begin(), in.end(), std::copy(out.begin(), out.end(), operands.begin()));
+    const FusedLoop loop(program.shape, std::span<const Array* const>(operands.data(), in.size() + out.size()));
+    loop.run_split(prepared_->ns, [&] { return Runner(*prepared_); });
+  }
+  std::unique_ptr<BoundLoop> bind(std::span<const Array* const> in, std::span<Array* const> out) const override {
+    const FlatLoop loop(*prepared_, in, out);
+    const double ns = prepared_->ns * static_cast<double>(prepared_->program.shape.product());
+    if (!loop.flat || balanced_parts(ns) != 1) return nullptr;
+    return std::make_unique<CpuBoundLoop>(prepared_, loop);
+  }
+
+ private:
+  const std::shared_ptr<const Prepared> prepared_;
+};
+
 }  // namespace
 
-void CpuBackend::fused(const FusedProgram& program, std::span<const Array* const> in, std::span<Array* const> out) {
-  const Prepared prepared(program);
-  if (const FlatLoop flat(prepared, in, out); flat.flat)
-    return parallel_ranges(
-        program.shape.product(), prepared.ns,
-        [&](std::int64_t begin, std::int64_t end) {
-          Runner runner(prepared);
-          flat.run(runner, begin, end);
-        },
-        kMinBlock);
-  std::array<const Array*, FusedProgram::kMaxExternal> operands;
-  std::copy(in.begin(), in.end(), std::copy(out.begin(), out.end(), operands.begin()));
-  const FusedLoop loop(program.shape, std::span<const Array* const>(operands.data(), in.size() + out.size()));
-  loop.run_split(prepared.ns, [&] { return Runner(prepared); });
-}
-
-std::unique_ptr<PreparedLoop> CpuBackend::prepare(const FusedProgram& program, std::span<const Array* const> in,
-                                                  std::span<Array* const> out) {
-  auto loop = std::make_unique<PreparedFused>(program, in, out);
-  if (!loop->worthwhile()) return nullptr;
-  return loop;
+std::unique_ptr<FusedKernel> CpuBackend::prepare(const FusedProgram& program) {
+  return std::make_unique<CpuFusedKernel>(program);
 }
 
 }  // namespace evolute::cpu

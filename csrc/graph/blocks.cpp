@@ -99,7 +99,7 @@ void run(const Op&, const Attrs* attrs, ArrayRefs in, std::span<Array* const> ou
   const std::int64_t blocks = (b.n + b.rows - 1) / b.rows;
   // More parts than threads: one that is late, or disturbed, then does fewer of them. Each is a subtree of the sums, as
   // its blocks are a power of two in number, so that the bits do not depend on how many parts there are.
-  constexpr std::int64_t kPartsPerThread = 8;
+  constexpr std::int64_t kPartsPerThread = 16;
   const std::int64_t threads = worthwhile_parts(b.ns * static_cast<double>(b.n));
   const std::int64_t wanted = threads == 1 ? 1 : kPartsPerThread * threads;
   const auto size =

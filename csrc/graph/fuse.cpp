@@ -110,7 +110,7 @@ class Grouping {
 // The loop of a group: slots of inputs and outputs, then temporaries that are reused once nobody reads them.
 Step make_loop(const Graph& graph, const Grouping& grouping, std::size_t g) {
   const Group& group = grouping.groups()[g];
-  Step step{Step::Kind::Fused, {}, {}, {}, {}};
+  Step step{Step::Kind::Fused, {}, {}, {}, {}, {}};
   for (std::size_t n : group.nodes) step.nodes.push_back(&graph.nodes[n]);
   FusedProgram& program = step.program;
   program.shape = group.shape;
@@ -176,6 +176,7 @@ Step make_loop(const Graph& graph, const Grouping& grouping, std::size_t g) {
         free.push_back(s);
     program.ops.push_back(op);
   }
+  step.loop = backend(DeviceType::CPU).prepare(program);
   return step;
 }
 
@@ -191,7 +192,7 @@ std::vector<Step> fuse(const Graph& graph) {
       continue;
     }
     const Graph::Node& node = graph.nodes[group.nodes[0]];
-    steps.push_back({node.op->view ? Step::Kind::View : Step::Kind::Kernel, {&node}, {}, node.in, node.out});
+    steps.push_back({node.op->view ? Step::Kind::View : Step::Kind::Kernel, {&node}, {}, {}, node.in, node.out});
   }
   return steps;
 }

@@ -261,7 +261,7 @@ void Plan::run_steps(Frame& frame) const {
       out.push_back(array[index(id)]);
     }
     if (step.kind == Step::Kind::Fused)
-      backend(DeviceType::CPU).fused(step.program, in, out);
+      step.loop->run(in, out);
     else
       node.op->kernel(*node.op, node.attrs.get(), in, out);
   }

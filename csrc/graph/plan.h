@@ -16,6 +16,7 @@ struct Step {
   Kind kind;
   std::vector<const Graph::Node*> nodes;  // several in fused loops, else one
   FusedProgram program;                   // of fused loops
+  std::unique_ptr<FusedKernel> loop;      // the same, made ready
   std::vector<ValueId> in, out;
 };
 
@@ -98,10 +99,10 @@ class PlanLoop {
  private:
   struct Bound {
     const Graph::Node* node;
-    const FusedProgram* program;  // null for kernels and views
+    const FusedKernel* fused;  // null for kernels and views
     SmallVector<const Array*, 4> in;
     SmallVector<Array*, 2> out;
-    std::unique_ptr<PreparedLoop> loop;
+    std::unique_ptr<BoundLoop> loop;
     bool view;
     std::ptrdiff_t offset;  // of a view, in bytes
   };

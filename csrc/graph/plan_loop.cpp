@@ -59,7 +59,7 @@ PlanLoop::~PlanLoop() {
 void PlanLoop::bind(const Step& step) {
   const Graph& graph = plan_->graph();
   auto& array = frame_->array;
-  Bound b{step.nodes[0], step.kind == Step::Kind::Fused ? &step.program : nullptr, {}, {}, {}, false, 0};
+  Bound b{step.nodes[0], step.loop.get(), {}, {}, {}, false, 0};
   for (ValueId id : step.in) b.in.push_back(array[index(id)]);
   if (step.kind == Step::Kind::View) {
     const ValueId id = step.out[0];
@@ -71,10 +71,10 @@ void PlanLoop::bind(const Step& step) {
   }
   for (ValueId id : step.out) b.out.push_back(array[index(id)]);
   Backend& device = backend(DeviceType::CPU);
-  if (b.program)
-    b.loop = device.prepare(*b.program, b.in, b.out);
+  if (b.fused)
+    b.loop = b.fused->bind(b.in, b.out);
   else if (b.node->op->kernel_id >= 0)
-    b.loop = device.prepare(single(graph, *b.node), b.in, b.out);
+    b.loop = device.prepare(single(graph, *b.node))->bind(b.in, b.out);
   steps_.push_back(std::move(b));
 }
 
@@ -85,8 +85,8 @@ void PlanLoop::run() {
       b.out[0]->move_to(b.in[0]->bytes() + b.offset);
     else if (b.loop)
       b.loop->run();
-    else if (b.program)
-      device.fused(*b.program, b.in, b.out);
+    else if (b.fused)
+      b.fused->run(b.in, b.out);
     else
       b.node->op->kernel(*b.node->op, b.node->attrs.get(), b.in, b.out);
   }

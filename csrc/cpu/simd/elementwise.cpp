@@ -123,18 +123,21 @@ template <class T, int N, int M, int rows, bool ahead, class F>
 __attribute__((noinline)) std::int64_t full_vectors(F f, char* const* data, std::int64_t n, std::int64_t more = 0) {
   constexpr std::int64_t lanes = Vec<T>::lanes;
   const std::int64_t reach = n + more - kAhead / static_cast<std::int64_t>(sizeof(T));
+  char* p[N + M];  // in registers: the compiler must assume that results are written over `data`
+#pragma GCC unroll 8
+  for (int i = 0; i < N + M; ++i) p[i] = data[i];
   std::int64_t k = 0;
   for (; k + lanes <= n; k += lanes) {
     if (ahead && k < reach) {
 #pragma GCC unroll 8
       for (int i = 0; i < N; ++i)
-        if (rows >> i & 1) __builtin_prefetch(data[i] + k * sizeof(T) + kAhead, 0);
+        if (rows >> i & 1) __builtin_prefetch(p[i] + k * sizeof(T) + kAhead, 0);
 #pragma GCC unroll 8
-      for (int o = N; o < N + M; ++o) __builtin_prefetch(data[o] + k * sizeof(T) + kAhead, 1);
+      for (int o = N; o < N + M; ++o) __builtin_prefetch(p[o] + k * sizeof(T) + kAhead, 1);
     }
-    const auto out = std::apply(f, load_full<T, rows, N>(data, k));
+    const auto out = std::apply(f, load_full<T, rows, N>(p, k));
 #pragma GCC unroll 8
-    for (std::size_t o = 0; o < out.size(); ++o) out[o].store(reinterpret_cast<T*>(data[N + o]) + k);
+    for (std::size_t o = 0; o < out.size(); ++o) out[o].store(reinterpret_cast<T*>(p[N + o]) + k);
   }
   return k;
 }
