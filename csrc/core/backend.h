@@ -44,8 +44,9 @@ class Backend {
   virtual void arg_reduce(bool max, const Array& in, int axis, Array& out) = 0;
   virtual void cumsum(const Array& in, int axis, bool reverse, Array& out) = 0;
 
-  // out[..., m, n] = a[..., m, k] b[..., k, n]; all batch axes equal (broadcast axes have stride 0).
-  virtual void matmul(const Array& a, const Array& b, Array& out) = 0;
+  // out[..., m, n] = a[..., m, k] b[..., k, n]; all batch axes equal (broadcast axes have stride 0). With `add`, for
+  // floats: added to what is in `out`.
+  virtual void matmul(const Array& a, const Array& b, Array& out, bool add = false) = 0;
 
   // Integer-array indexing. `index[j]` (int64, any strides, already broadcast to one shape B) picks along axis
   // `axes[j]` (sorted). out = in with those axes removed and B put in front. Negative indices count from the end.

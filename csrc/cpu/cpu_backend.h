@@ -18,7 +18,7 @@ class CpuBackend final : public Backend {
   void reduce(Reduction r, const Array& in, const Axes& axes, Array& out) override;     // reduce.cpp
   void arg_reduce(bool max, const Array& in, int axis, Array& out) override;            // reduce.cpp
   void cumsum(const Array& in, int axis, bool reverse, Array& out) override;            // reduce.cpp
-  void matmul(const Array& a, const Array& b, Array& out) override;                     // matmul.cpp
+  void matmul(const Array& a, const Array& b, Array& out, bool add) override;           // matmul.cpp
   void gather(const Array& in, std::span<const Array* const> index, const Axes& axes,
               Array& out) override;  // index.cpp
   void scatter(ScatterMode mode, const Array& base, std::span<const Array* const> index, const Axes& axes,

@@ -88,9 +88,9 @@ void batched(const Array& a, const Array& b, Array& out, F&& product) {
 }
 
 template <class T>
-void float_matmul(const GemmKernels<T>& kernels, const Array& a, const Array& b, Array& out) {
+void float_matmul(const GemmKernels<T>& kernels, const Array& a, const Array& b, Array& out, bool add) {
   batched<T>(a, b, out, [&](Extent e, Matrix<const T> x, Matrix<const T> y, Matrix<T> z, const Batch& batch) {
-    gemm(kernels, {e, x, y, z}, batch);
+    gemm(kernels, {e, x, y, z, add}, batch);
   });
 }
 
@@ -108,11 +108,11 @@ void integer_matmul(const Array& a, const Array& b, Array& out) {
 
 }  // namespace
 
-void CpuBackend::matmul(const Array& a, const Array& b, Array& out) {
+void CpuBackend::matmul(const Array& a, const Array& b, Array& out, bool add) {
   if (out.size() == 0) return;
   switch (out.dtype()) {
-    case DType::Float32: return float_matmul(*simd().gemm_float, a, b, out);
-    case DType::Float64: return float_matmul(*simd().gemm_double, a, b, out);
+    case DType::Float32: return float_matmul(*simd().gemm_float, a, b, out, add);
+    case DType::Float64: return float_matmul(*simd().gemm_double, a, b, out, add);
     case DType::Int32: return integer_matmul<std::uint32_t>(a, b, out);
     default: return integer_matmul<std::uint64_t>(a, b, out);
   }

@@ -19,15 +19,27 @@ Ref<Array> rows_of(const Array& a, std::int64_t begin, std::int64_t count) {
   return view(a, shape, a.strides(), begin * a.strides()[0]);
 }
 
-// One sum over the blocks of a part, in the shape of a binary tree: its error grows with the logarithm of their number.
+// One sum over the blocks of a part. Some are added up one after the other, as the rows within a block are; then in the
+// shape of a binary tree, so that the error grows with the logarithm of their number.
 class RowSum {
  public:
-  explicit RowSum(const Aval& aval) : aval_(aval), term_(empty(aval)) {}
+  explicit RowSum(const Aval& aval) : aval_(aval) {}
 
-  Array* term() const { return term_.get(); }  // where a block writes what it adds
-
+  // Where the blocks of one term add what is theirs, zero at first.
+  Array* new_term() {
+    term_ = fresh();
+    std::memset(term_->bytes(), 0, static_cast<std::size_t>(term_->size()) * size_of(aval_.dtype));
+    return term_.get();
+  }
+  Array* term() const { return term_.get(); }
   void add_term() { add(std::exchange(term_, {})); }
+
   void add(RowSum& other) { add(other.total()); }
+  // Leaves the sum alone in memory.
+  void finish() {
+    levels_ = {total()};
+    spare_.clear();
+  }
   void store(Array& out) {
     const Ref<Array> sum = total();
     std::memcpy(out.bytes(), sum->bytes(), static_cast<std::size_t>(out.size()) * size_of(out.dtype()));
@@ -40,7 +52,6 @@ class RowSum {
     for (; i < levels_.size() && levels_[i]; ++i) sum = plus(std::exchange(levels_[i], {}), std::move(sum));
     if (i == levels_.size()) levels_.emplace_back();
     levels_[i] = std::move(sum);
-    if (!term_) term_ = fresh();
   }
   Ref<Array> total() {
     Ref<Array> sum;
@@ -69,13 +80,14 @@ class RowSum {
   std::vector<Ref<Array>> levels_, spare_;
 };
 
-// Runs blocks [begin, end), and gives their sums in `sums`.
+// Runs blocks [begin, end), and gives their sums in `sums`, a term of which is that of `chain` blocks.
 void run_blocks(const RowBlocks& b, ArrayRefs in, std::span<Array* const> out, std::int64_t begin, std::int64_t end,
-                std::vector<RowSum>& sums) {
+                std::int64_t chain, std::vector<RowSum>& sums) {
   for (std::size_t i = 0; i < out.size(); ++i)
     if (!b.rows_out[i]) sums.emplace_back(out[i]->aval());
   std::vector<Ref<Array>> views;
-  std::vector<const Array*> block_in(in.begin(), in.end());
+  std::vector<const Array*> block_in(sums.size());  // the sums so far, then the operands
+  block_in.insert(block_in.end(), in.begin(), in.end());
   std::vector<Array*> block_out(out.begin(), out.end());
   const auto part = [&](const Array& a, std::int64_t first, std::int64_t count) {
     views.push_back(rows_of(a, first, count));
@@ -84,14 +96,17 @@ void run_blocks(const RowBlocks& b, ArrayRefs in, std::span<Array* const> out, s
   for (std::int64_t k = begin; k < end; ++k) {
     views.clear();
     const std::int64_t first = k * b.rows, count = std::min(b.rows, b.n - first);
+    for (std::size_t i = 0; i < sums.size(); ++i) block_in[i] = k % chain == 0 ? sums[i].new_term() : sums[i].term();
     for (std::size_t i = 0; i < in.size(); ++i)
-      if (b.rows_in[i]) block_in[i] = part(*in[i], first, count);
+      if (b.rows_in[i]) block_in[sums.size() + i] = part(*in[i], first, count);
     std::size_t next = 0;
     for (std::size_t i = 0; i < out.size(); ++i)
       block_out[i] = b.rows_out[i] ? part(*out[i], first, count) : sums[next++].term();
     (count == b.rows ? b.plan : b.last)->run_into(block_in, block_out);
-    for (RowSum& s : sums) s.add_term();
+    if ((k + 1) % chain == 0 || k + 1 == end)
+      for (RowSum& s : sums) s.add_term();
   }
+  for (RowSum& s : sums) s.finish();
 }
 
 void run(const Op&, const Attrs* attrs, ArrayRefs in, std::span<Array* const> out) {
@@ -102,12 +117,16 @@ void run(const Op&, const Attrs* attrs, ArrayRefs in, std::span<Array* const> ou
   constexpr std::int64_t kPartsPerThread = 16;
   const std::int64_t threads = worthwhile_parts(b.ns * static_cast<double>(b.n));
   const std::int64_t wanted = threads == 1 ? 1 : kPartsPerThread * threads;
-  const auto size =
-      static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>((blocks + wanted - 1) / wanted)));
+  // A term of a sum, which no two parts share; by the number of blocks alone.
+  constexpr std::uint64_t kMaxChain = 16, kMinTerms = 32;
+  const auto chain = static_cast<std::int64_t>(
+      std::clamp<std::uint64_t>(std::bit_floor(static_cast<std::uint64_t>(blocks) / kMinTerms), 1, kMaxChain));
+  const auto size = std::max(
+      chain, static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>((blocks + wanted - 1) / wanted))));
   const std::int64_t parts = (blocks + size - 1) / size;
   std::vector<std::vector<RowSum>> sums(static_cast<std::size_t>(parts));
   parallel_for(parts, [&](std::int64_t p) {
-    run_blocks(b, in, out, p * size, std::min((p + 1) * size, blocks), sums[static_cast<std::size_t>(p)]);
+    run_blocks(b, in, out, p * size, std::min((p + 1) * size, blocks), chain, sums[static_cast<std::size_t>(p)]);
   });
   std::size_t next = 0;
   for (std::size_t i = 0; i < out.size(); ++i) {

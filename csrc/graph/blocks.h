@@ -10,7 +10,9 @@ struct RowBlocks {
   std::int64_t n;                          // rows
   std::int64_t rows;                       // in a block; the last may have fewer
   std::shared_ptr<const Plan> plan, last;  // for whole blocks and for the last; either may be null
-  std::vector<bool> rows_in, rows_out;     // which operands and results go by rows; other results are sums over blocks
+  // Which operands and results go by rows; other results are sums over blocks. The plans take the sum so far of each of
+  // these as a first operand, and give the same with what a block adds.
+  std::vector<bool> rows_in, rows_out;
   double ns;                               // what a row takes one thread, about
 };
 

@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "graph/blocks.h"
+#include "graph/products.h"
 #include "graph/rewrite.h"
 #include "ops/attrs.h"
 
@@ -188,7 +189,7 @@ Cost cost_of(const Graph& graph, const Graph::Node& node) {
     for (const auto& [plan, times] : {std::pair(b->plan, whole), std::pair(b->last, 1.0)})
       if (plan)
         for (const Step& step : plan->steps()) cost.flops += times * cost_of(*plan, step).flops;
-  } else if (node.op == &matmul) {
+  } else if (node.op == &matmul || node.op == &matmul_add_op) {
     const Shape& a = graph.values[index(node.in[0])].shape;
     const bool transposed = attrs_as<MatmulAttrs>(node.attrs.get()).transpose_a;
     cost.flops =

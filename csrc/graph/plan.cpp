@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include "graph/products.h"
 #include "graph/rewrite.h"
 
 namespace evolute {
@@ -92,7 +93,8 @@ std::size_t pack(std::vector<Block>& blocks) {
 
 // Whether output o of a step may be written over its input i, an array of the same kind that lies in the same order.
 bool may_overwrite(const Step& step, std::size_t i, std::size_t o) {
-  if (step.kind == Step::Kind::Kernel) return step.nodes[0]->op->kernel_id >= 0;
+  if (step.kind == Step::Kind::Kernel)
+    return step.nodes[0]->op->kernel_id >= 0 || (step.nodes[0]->op == &matmul_add_op && i == 2);
   if (step.kind != Step::Kind::Fused) return false;
   // Block by block: the input must not be read after the micro-op that writes the output.
   const auto input = static_cast<std::int16_t>(i), output = static_cast<std::int16_t>(step.in.size() + o);
@@ -143,8 +145,10 @@ void Plan::place() {
   for (ValueId id : graph_->outputs) escape(id);
   for (const auto& v : graph_->variables)
     if (v.out >= 0) escape(v.out);
+  share_outputs(last);
   for (std::size_t i = 0; i < placement_.size(); ++i)
-    if (placement_[i].kind == Placement::Kind::Output) own_outputs_.push_back(static_cast<ValueId>(i));
+    if (const auto kind = placement_[i].kind; kind == Placement::Kind::Output || kind == Placement::Kind::Shared)
+      own_outputs_.push_back(static_cast<ValueId>(i));
 
   // Elementwise results take the place of operands that nobody reads any more.
   std::vector<ValueId> place_of(root.size());
@@ -202,6 +206,19 @@ bool Plan::may_update(std::size_t input, std::size_t output) const {
   return may;
 }
 
+// The terms of an output that is a sum of matrix products are added up where it will be.
+void Plan::share_outputs(const std::vector<std::size_t>& last) {
+  for (std::size_t s = steps_.size(); s-- > 0;) {
+    const Step& step = steps_[s];
+    if (step.nodes[0]->op != &matmul_add_op) continue;
+    const Placement& to = placement_[index(step.out[0])];
+    Placement& from = placement_[index(step.in[2])];
+    if (from.kind != Placement::Kind::Arena || last[index(step.in[2])] != s) continue;
+    if (to.kind == Placement::Kind::Output || to.kind == Placement::Kind::Shared)
+      from = {Placement::Kind::Shared, 0, to.output >= 0 ? to.output : step.out[0]};
+  }
+}
+
 void Plan::release_arenas(std::size_t bytes) const {
   std::vector<std::unique_ptr<Frame>> freed;
   std::lock_guard lock(mutex_);
@@ -257,6 +274,10 @@ void Plan::run_steps(Frame& frame) const {
     }
     out.clear();
     for (ValueId id : step.out) {
+      if (const ValueId output = placement_[index(id)].output; output >= 0 && !array[index(id)]) {
+        if (!array[index(output)]) hold(output, empty(graph_->values[index(output)]));
+        array[index(id)] = array[index(output)];
+      }
       if (!array[index(id)]) hold(id, empty(graph_->values[index(id)]));
       out.push_back(array[index(id)]);
     }
@@ -289,6 +310,7 @@ void Plan::run_into(std::span<const Array* const> inputs, std::span<Array* const
   std::unique_ptr<Frame> frame = take_frame();
   auto& array = frame->array;
   for (std::size_t i = 0; i < inputs.size(); ++i) array[index(graph_->inputs[i])] = const_cast<Array*>(inputs[i]);
+  for (ValueId id : own_outputs_) array[index(id)] = nullptr;
   for (std::size_t i = 0; i < outputs.size(); ++i) array[index(graph_->outputs[i])] = outputs[i];
   run_steps(*frame);
   give_back(std::move(frame));

@@ -28,9 +28,11 @@ struct Placement {
     View,      // of another value
     Arena,
     Output,  // a buffer of its own, because a result refers to it
+    Shared,  // the buffer of an output that is added up over it
   };
   Kind kind = Kind::None;
   std::size_t offset = 0;  // in the arena
+  ValueId output = -1;     // whose buffer is shared
 };
 
 struct PassEffect;  // graph/rewrite.h
@@ -58,6 +60,7 @@ class Plan {
   std::vector<Tensor> run(std::span<const Tensor> inputs, std::span<const Tensor> variables) const;
 
   // The same for a graph without variables whose outputs are all results of kernels, into arrays that the caller gives.
+  // An output may be an input as well if that is read once, by the addition that starts the sum which the output is.
   void run_into(std::span<const Array* const> inputs, std::span<Array* const> outputs) const;
 
  private:
@@ -70,6 +73,7 @@ class Plan {
     std::vector<Array*> array;        // of each value
   };
   void place();
+  void share_outputs(const std::vector<std::size_t>& last);
   std::unique_ptr<Frame> take_frame() const;
   void give_back(std::unique_ptr<Frame> frame) const;
   void run_steps(Frame& frame) const;
@@ -78,7 +82,7 @@ class Plan {
   std::vector<PassEffect> effects_;
   std::vector<Step> steps_;
   std::vector<Placement> placement_;  // of each value
-  std::vector<ValueId> own_outputs_;  // values placed as Output
+  std::vector<ValueId> own_outputs_;  // values placed as Output or Shared
   std::size_t arena_bytes_ = 0;
   mutable std::mutex mutex_;
   mutable std::vector<std::unique_ptr<Frame>> frames_;  // not in use

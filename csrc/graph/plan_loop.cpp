@@ -41,11 +41,16 @@ PlanLoop::PlanLoop(std::shared_ptr<const Plan> plan, std::span<Array* const> inp
     array[id] = outputs[i];
     bound[i] = true;
   }
-  for (ValueId id : plan_->own_outputs_)
-    if (!array[index(id)]) {
-      frame_->current.push_back(empty(graph.values[index(id)]));
-      array[index(id)] = frame_->current.back().get();
-    }
+  const auto own = [&](ValueId id) {
+    if (array[index(id)]) return;
+    frame_->current.push_back(empty(graph.values[index(id)]));
+    array[index(id)] = frame_->current.back().get();
+  };
+  for (ValueId id : plan_->own_outputs_) {
+    const ValueId output = plan_->placement_[index(id)].output;  // whose array is shared, if any
+    own(output >= 0 ? output : id);
+    if (output >= 0) array[index(id)] = array[index(output)];
+  }
   for (const Step& step : plan_->steps()) bind(step);
   for (std::size_t i = 0; i < outputs.size(); ++i)
     if (!bound[i]) copies_.push_back({array[index(graph.outputs[i])], outputs[i]});

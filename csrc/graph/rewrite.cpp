@@ -52,7 +52,8 @@ constexpr Pass kPasses[] = {
     {"contract", contract, "sums of broadcast products become matrix products"},
     {"collapse", collapse, "values that flow the same linear way into one sum are added first"},
     {"share_factors", share_factors, "derivative kernels of one residual share their factors"},
-    {"block_rows", block_rows, "what treats rows alike runs block of rows by block of rows"}};
+    {"block_rows", block_rows, "what treats rows alike runs block of rows by block of rows"},
+    {"accumulate", accumulate, "matrix products are added up in place"}};
 
 }  // namespace
 
@@ -89,6 +90,7 @@ std::shared_ptr<Graph> optimize(std::shared_ptr<Graph> graph, std::vector<PassEf
   tidy();
   run("share_factors");
   run("block_rows");
+  run("accumulate");
   return graph;
 }
 

@@ -46,6 +46,7 @@ std::shared_ptr<Graph> contract(const Graph& graph);
 std::shared_ptr<Graph> collapse(const Graph& graph);
 std::shared_ptr<Graph> share_factors(const Graph& graph);
 std::shared_ptr<Graph> block_rows(const Graph& graph);
+std::shared_ptr<Graph> accumulate(const Graph& graph);
 
 struct Pass {
   std::string_view name;

@@ -7,10 +7,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <numeric>
 
 #include "evolute/ops.h"
 #include "graph/blocks.h"
+#include "graph/products.h"
 #include "graph/rewrite.h"
 #include "ops/attrs.h"
 #include "ops/rows.h"
@@ -78,7 +80,7 @@ class Blocking {
     for (int t = 0; t <= last; ++t) {
       emit(*result, t, false);
       if (std::find(phase_.begin(), phase_.end(), t) == phase_.end()) continue;
-      result->nodes.push_back(blocks_of(t));
+      result->nodes.push_back(blocks_of(t, *result));
       emit(*result, t, true);
     }
     prune(*result);
@@ -123,25 +125,45 @@ class Blocking {
     }
   }
 
-  // A phase pays if it has enough intermediates, and more than one fused loop could do.
   void drop_poor_phases() {
     const int last = *std::max_element(phase_.begin(), phase_.end());
-    for (int p = 0; p <= last; ++p) {
-      double bytes = 0;
-      bool mixed = false;
-      for (std::size_t k = 0; k < phase_.size(); ++k) {
-        const Graph::Node& node = graph_.nodes[k];
-        if (phase_[k] != p || node.op->view) continue;
-        mixed = mixed || node.op->kernel_id < 0;
-        if (rules_[k].role == RowRole::Rows)
-          for (ValueId id : node.out) bytes += bytes_of(graph_.values[index(id)]);
-      }
-      if (!mixed || bytes < kMinBytes) std::replace(phase_.begin(), phase_.end(), p, -1);
-    }
+    for (int p = 0; p <= last; ++p)
+      if (!pays(p)) std::replace(phase_.begin(), phase_.end(), p, -1);
   }
 
-  // Whether node k computes its results inside of phase p.
-  bool inside(std::size_t k, int p) const { return phase_[k] == p; }
+  // A phase pays if it has enough intermediates, more than one fused loop could do, and moves less memory: each block
+  // reads whole operands and updates the sums anew, so that these must stay in the cache as well or be small beside
+  // what passes from row to row.
+  bool pays(int p) const {
+    double rows = 0, whole = 0, sums = 0;  // bytes
+    bool mixed = false;
+    const std::vector<std::size_t> nodes = nodes_of(p);
+    std::vector<bool> seen(graph_.values.size());
+    for (std::size_t k : nodes) {
+      const Graph::Node& node = graph_.nodes[k];
+      if (node.op->view) continue;
+      mixed = mixed || node.op->kernel_id < 0;
+      for (ValueId id : node.out) (rules_[k].role == RowRole::Rows ? rows : sums) += bytes_of(graph_.values[index(id)]);
+      for (std::size_t i = 0; i < node.in.size(); ++i) {
+        const std::size_t id = index(node.in[i]);
+        if (rules_[k].takes_rows(i) || !rules_[k].by_rows || seen[id]) continue;
+        seen[id] = true;
+        whole += bytes_of(graph_.values[id]);
+      }
+    }
+    if (!mixed || rows < kMinBytes) return false;
+    if (whole + sums <= cache_bytes()) return true;
+    const double per_block = rows / static_cast<double>(n_) * static_cast<double>(rows_per_block(nodes));
+    return per_block > 2 * whole + 4 * sums;
+  }
+
+  std::vector<std::size_t> nodes_of(int p) const {
+    std::vector<std::size_t> nodes;
+    for (std::size_t k = 0; k < phase_.size(); ++k)
+      if (phase_[k] == p) nodes.push_back(k);
+    return nodes;
+  }
+
   // Views of rows cost nothing: outside they are made again from what they look at.
   bool repeated(std::size_t k) const { return phase_[k] >= 0 && graph_.nodes[k].op->view; }
 
@@ -168,13 +190,12 @@ class Blocking {
     for (std::size_t k = 0; k < graph_.nodes.size(); ++k)
       if (time_[k] == t && (after ? repeated(k) : phase_[k] < 0)) out.nodes.push_back(graph_.nodes[k]);
   }
-  Graph::Node blocks_of(int p) const {
+  // The node for phase p of the new graph, `whole`; what has to be laid out for it is put before it.
+  Graph::Node blocks_of(int p, Graph& whole) const {
     RowBlocks b;
     b.n = n_;
     Graph::Node result{&row_blocks_op, nullptr, {}, {}};
-    std::vector<std::size_t> nodes;
-    for (std::size_t k = 0; k < phase_.size(); ++k)
-      if (inside(k, p)) nodes.push_back(k);
+    const std::vector<std::size_t> nodes = nodes_of(p);
     b.rows = rows_per_block(nodes);
     b.ns = nanoseconds(nodes);
     for (std::size_t k : nodes)
@@ -183,59 +204,124 @@ class Blocking {
           result.out.push_back(id);
           b.rows_out.push_back(rules_[k].role == RowRole::Rows);
         }
-    std::vector<std::pair<ValueId, bool>> externals;
+    std::vector<External> externals;
     if (n_ >= b.rows) b.plan = plan(nodes, result.out, b.rows, externals);
     if (n_ % b.rows) b.last = plan(nodes, result.out, n_ % b.rows, externals);
-    for (const auto& [id, by_rows] : externals) {
-      result.in.push_back(id);
-      b.rows_in.push_back(by_rows);
+    for (const External& e : externals) {
+      result.in.push_back(e.transposed ? transposed(e.id, whole) : e.id);
+      b.rows_in.push_back(e.by_rows);
     }
     result.attrs = make_attrs(RowBlocksAttrs{std::make_shared<const RowBlocks>(std::move(b))});
     return result;
   }
 
-  // The nodes on `rows` rows. `externals`: what they read from outside, and whether by rows.
+  // What a phase reads from outside.
+  struct External {
+    ValueId id;
+    bool by_rows, transposed;
+    bool operator==(const External&) const = default;
+  };
+
+  static ValueId transposed(ValueId id, Graph& whole) {
+    Aval a = whole.values[index(id)];
+    std::swap(a.shape[0], a.shape[1]);
+    const auto result = static_cast<ValueId>(whole.values.size());
+    whole.values.push_back(a);
+    whole.nodes.push_back({&transposed_op, nullptr, {id}, {result}});
+    return result;
+  }
+
+  // A product of rows and a transposed matrix, as for the cotangent of a layer: every block would pack the matrix anew.
+  bool reads_transposed(std::size_t k) const {
+    static const Op& matmul = primitive("matmul");
+    const Graph::Node& node = graph_.nodes[k];
+    return node.op == &matmul && rules_[k].role == RowRole::Rows && rules_[k].by_rows == 1 &&
+           attrs_as<MatmulAttrs>(node.attrs.get()).transpose_b && graph_.values[index(node.in[1])].shape.size() == 2;
+  }
+
+  // Where the sum so far enters each sum over rows: the node whose result it is added to, the first of the terms, or
+  // one that is read for other reasons as well.
+  std::vector<std::size_t> starts_of_sums(const std::vector<std::size_t>& nodes,
+                                          const std::vector<ValueId>& sums) const {
+    std::vector<int> readers(graph_.values.size());
+    for (std::size_t k : nodes)
+      for (ValueId id : graph_.nodes[k].in) ++readers[index(id)];
+    std::vector<std::size_t> starts;
+    for (ValueId id : sums) {
+      auto k = static_cast<std::size_t>(maker_[index(id)]);
+      while (rules_[k].by_rows == 0 &&
+             readers[index(graph_.nodes[k].out[0])] == (graph_.nodes[k].out[0] == id ? 0 : 1)) {
+        const auto& in = graph_.nodes[k].in;
+        const ValueId next = maker_[index(in[0])] <= maker_[index(in[1])] ? in[0] : in[1];
+        if (readers[index(next)] != 1 || wanted_[index(next)]) break;
+        k = static_cast<std::size_t>(maker_[index(next)]);
+      }
+      starts.push_back(k);
+    }
+    return starts;
+  }
+
+  // The nodes on `rows` rows. `externals`: what they read from outside.
   std::shared_ptr<const Plan> plan(const std::vector<std::size_t>& nodes, const std::vector<ValueId>& outputs,
-                                   std::int64_t rows, std::vector<std::pair<ValueId, bool>>& externals) const {
+                                   std::int64_t rows, std::vector<External>& externals) const {
     Recording recording;
     std::vector<Tensor> inner(graph_.values.size());
-    std::vector<std::pair<ValueId, bool>> order;
+    std::vector<External> order;
     std::vector<Tensor> symbols;
-    const auto external = [&](ValueId id, bool by_rows) -> Tensor {
-      const Aval& a = graph_.values[index(id)];
+    std::vector<ValueId> sums;
+    for (ValueId id : outputs)
+      if (rules_[static_cast<std::size_t>(maker_[index(id)])].role == RowRole::Sum) sums.push_back(id);
+    const std::vector<std::size_t> starts = starts_of_sums(nodes, sums);
+    std::vector<Tensor> so_far;
+    std::map<ValueId, Tensor> total;  // of sums whose last node is the one that they start from
+    for (ValueId id : sums) so_far.push_back(recording.input(graph_.values[index(id)]));
+
+    const auto external = [&](ValueId id, bool by_rows, bool transposed) -> Tensor {
+      Aval a = graph_.values[index(id)];
+      if (transposed) std::swap(a.shape[0], a.shape[1]);
       const auto c =
           std::find_if(graph_.constants.begin(), graph_.constants.end(), [&](auto& k) { return k.id == id; });
-      if (c != graph_.constants.end()) {
+      if (c != graph_.constants.end() && !transposed) {
         if (!by_rows) return c->value;
         Shape shape = a.shape;
         shape[0] = rows;
         if (double value; is_uniform(c->value, value)) return full(shape, value, a.dtype);
       }
-      const auto at = std::find(order.begin(), order.end(), std::pair(id, by_rows));
+      const auto at = std::find(order.begin(), order.end(), External{id, by_rows, transposed});
       if (at != order.end()) return symbols[static_cast<std::size_t>(at - order.begin())];
       Aval block = a;
       if (by_rows) block.shape[0] = rows;
-      order.emplace_back(id, by_rows);
+      order.push_back({id, by_rows, transposed});
       symbols.push_back(recording.input(block));
       return symbols.back();
     };
     Tensors in, out;
     for (std::size_t k : nodes) {
       const Graph::Node& node = graph_.nodes[k];
+      const bool turned = reads_transposed(k);
       in.clear();
       for (std::size_t i = 0; i < node.in.size(); ++i) {
         const Tensor& made = inner[index(node.in[i])];
-        in.push_back(made.defined() ? made : external(node.in[i], rules_[k].takes_rows(i)));
+        in.push_back(made.defined() ? made : external(node.in[i], rules_[k].takes_rows(i), i == 1 && turned));
       }
       out.clear();
       out.resize(node.out.size());
-      apply(*node.op, attrs_for_rows(*node.op, node.attrs, rows), in, out);
+      apply(*node.op, turned ? make_attrs(MatmulAttrs{false, false}) : attrs_for_rows(*node.op, node.attrs, rows), in,
+            out);
       for (std::size_t i = 0; i < node.out.size(); ++i) inner[index(node.out[i])] = out[i];
+      for (std::size_t i = 0; i < sums.size(); ++i) {
+        if (starts[i] != k) continue;
+        const Tensor started = add(so_far[i], out[0]);
+        if (node.out[0] == sums[i])
+          total[sums[i]] = started;
+        else
+          inner[index(node.out[0])] = started;
+      }
     }
     std::vector<Tensor> results;
-    for (ValueId id : outputs) results.push_back(inner[index(id)]);
+    for (ValueId id : outputs) results.push_back(total.contains(id) ? total[id] : inner[index(id)]);
     externals = order;
-    return std::make_shared<const Plan>(recording.finish(results));
+    return std::make_shared<const Plan>(accumulate(*recording.finish(results)));
   }
 
   // As many rows as keep what is alive at once in the cache.
