@@ -16,7 +16,7 @@ import evolute as ev
 from evolute import Tensor, ops
 from evolute._compile import Compiled
 
-PASSES = ["fold_constants", "simplify", "contract", "collapse", "share_factors", "block_rows"]
+PASSES = ["fold_constants", "simplify", "cancel", "contract", "collapse", "share_factors", "block_rows", "accumulate"]
 
 
 def compiled(fn, passes, *args):
@@ -92,14 +92,66 @@ def test_constants_are_folded_up_to_a_size():
         (lambda x: x.reshape(-1).reshape(3, 2), {"reshape": 1}),
         (lambda x: ops.matmul(x.T, x), {"matmul": 1}),
         (lambda x: ops.matmul(x, x.T), {"matmul": 1}),
-        (lambda x: ops.sum(ops.broadcast_to(x, (5, 2, 3)), axis=0), {"mul": 1}),
         (lambda x: ops.broadcast_to(x, (5, 2, 3)) * ops.ones((5, 1, 1), ev.float64), {"broadcast_to": 1}),
         (lambda x: ops.cast(x, ev.float64) + ops.stop_gradient(x), {"add": 1}),
+        (lambda x: -(3 * x), {"mul": 1}),
+        (lambda x: -(x - ops.sin(x)), {"sin": 1, "sub": 1}),
+        (lambda x: (2 * x) * (3 * ops.sin(x)), {"sin": 1, "mul": 2}),
+        (lambda x: ops.cos(-x) + ops.abs(-x) * ops.square(-x), {"cos": 1, "abs": 1, "square": 1, "mul": 1, "add": 1}),
+        (lambda x: x**0.5, {"sqrt": 1}),
+        (lambda x: x**1.5, {"sqrt": 1, "mul": 1}),
+        (lambda x: x**2.5, {"square": 1, "sqrt": 1, "mul": 1}),
+        (lambda x: x**3, {"square": 1, "mul": 1}),
+        (lambda x: x**4, {"square": 1, "mul": 1}),
+        (lambda x: x**-1, {"reciprocal": 1}),
+        (lambda x: x**0, {}),
+        (lambda x: ev.grad(lambda x: ops.sum(x**2.5))(x), {"sqrt": 1, "mul": 2}),
+        (ev.grad(ev.grad(lambda x: ops.sum(x**2.5))), {"sqrt": 1, "mul": 1}),
+        (ev.grad(ev.grad(lambda x: ops.sum(ops.exp(x)))), {"exp": 1}),
     ],
 )
 def test_algebraic_identities(fn, want):
     operations = check(fn, ["fold_constants", "simplify", "fold_constants", "simplify"], floats(2, 3))
     assert operations == want
+
+
+def test_powers_keep_special_values():
+    x = Tensor(np.array([np.nan, -np.inf, -2.0, -0.0, 0.0, 1e-300, 1.0, 1e200, np.inf]))
+    for e in (0.5, 1.5, 2.5, 3.5, 3, 4, -1):
+        for order in range(3):
+            f = nest(lambda x, e=e: ops.sum(x**e) if order else x**e, "r" * order) if order else (lambda x, e=e: x**e)
+            got, want = Compiled(f)(x).asnumpy(), f(x).asnumpy()
+            root = (e % 1 != 0) & (x.asnumpy() == -np.inf)  # NaN of a root
+            np.testing.assert_allclose(got[~root], want[~root], rtol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("fn", "want"),
+    [
+        (lambda x: ops.sum(ops.broadcast_to(x, (5, 2, 3)), axis=0), {"mul": 1}),
+        (lambda x: ops.sum(ops.broadcast_to(x, (5, 2, 3))), {"sum": 1, "mul": 1}),
+        (lambda x: ops.broadcast_to(ops.sum(x, axis=1, keepdims=True), (2, 3)).sum(), {"sum": 2, "mul": 1}),
+        (lambda x: ops.sum(ops.sum(x, axis=1), axis=0), {"sum": 1}),
+        (lambda x: ops.sum(-x, axis=0), {"sum": 1, "neg": 1}),
+        (lambda x: ops.sum(3 * x, axis=0), {"sum": 1, "mul": 1}),
+        (lambda x: ops.sum(x * ops.sum(x, axis=1, keepdims=True), axis=1), {"sum": 1, "mul": 1}),
+        (lambda x: ops.max(ops.broadcast_to(x, (5, 2, 3)), axis=0), {}),
+        (lambda x: ops.min(ops.broadcast_to(x, (5, 2, 3)), axis=(0, 1)), {"min": 1}),
+        (lambda x: ops.matmul(ops.ones((4, 2), ev.float64), x), {"sum": 1, "mul": 1, "broadcast_to": 1}),
+        (lambda x: ops.matmul(x, ops.ones((3, 4), ev.float64)), {"sum": 1, "mul": 1, "broadcast_to": 1}),
+        (lambda x: ops.matmul(ops.broadcast_to(ops.sin(x[:1]), (4, 3)), x.T), {"matmul": 1, "broadcast_to": 1}),
+        (lambda x: ops.matmul(x, ops.broadcast_to(ops.sin(x[0, :2]), (3, 2))), {"sum": 1, "mul": 1}),
+        (lambda x: ops.matmul(ops.broadcast_to(ops.sin(x[:, :1]), (2, 5)), ops.ones((5, 3), ev.float64) * 2), None),
+        (lambda x: ops.matmul(x.T, Tensor(np.tile([[1.0, 0.0]], (2, 1)))), {"sum": 1, "mul": 1}),
+    ],
+)
+def test_cancellation(fn, want):
+    passes = ["fold_constants", "simplify", "cancel", "fold_constants", "simplify", "cancel"]
+    operations = check(fn, passes, floats(2, 3))
+    if want is None:
+        assert operations["matmul"] == 0
+    else:
+        assert {k: n for k, n in operations.items() if k not in ("reshape", "slice", "sin", "transpose")} == want
 
 
 @pytest.mark.parametrize(
@@ -205,6 +257,39 @@ def test_a_single_derivative_kernel_stays():
     assert check(ev.grad(lambda x: ops.sum(ops.tanh(x))), ["share_factors"], floats(7))["tanh.d1"] == 1
 
 
+def test_products_are_added_up_in_place():
+    def f(a, b, w, c):
+        return ops.matmul(a, w) + ops.matmul(b, w.T) + ops.matmul(a.T, b, transpose_a=True), c + ops.matmul(b, a)
+
+    args = [floats(5, 5, seed=i) for i in range(4)]
+    function = Compiled(f, passes=["simplify", "accumulate"])
+    for got, want in zip(function(*args), f(*args), strict=True):
+        assert_close(got.asnumpy(), want.asnumpy(), 1e-13)
+    text = function.explain()
+    assert text.count("= matmul_add") == 3
+    assert text.count("= matmul[") == 1
+    assert " 0 B of intermediates" in text
+    assert_close(args[3].asnumpy(), floats(5, 5, seed=3).asnumpy(), 0)  # an operand of the call stays as it is
+
+
+def test_products_that_others_read_or_loops_take_are_not_added_in_place():
+    def f(a, b):
+        product = ops.matmul(a, b)
+        return product + ops.matmul(b, a), product, ops.tanh(ops.matmul(a, a) + ops.sin(a))
+
+    args = floats(5, 5), floats(5, 5, seed=1)
+    function = Compiled(f, passes=["accumulate"])
+    for got, want in zip(function(*args), f(*args), strict=True):
+        assert_close(got.asnumpy(), want.asnumpy(), 1e-13)
+    assert function.explain().count("= matmul_add") == 1
+
+
+def test_cheap_factors_are_not_shared():
+    f = ev.grad(ev.grad(lambda x: ops.sum(ops.reciprocal(x))))
+    operations = check(f, ["share_factors", "fold_constants", "simplify"], floats(7))
+    assert operations == {"reciprocal": 1, "reciprocal.d1": 1, "reciprocal.d2": 1}
+
+
 # ---- row blocks ------------------------------------------------------------------------------------------------------
 
 
@@ -249,6 +334,36 @@ def test_row_blocks_give_the_same_bits_for_any_number_of_threads():
         ev.set_num_threads(threads)
     assert "row_blocks" in gradient.explain()
     assert len(results) == 1
+
+
+def test_wide_layers_stay_out_of_row_blocks():
+    """Every block would read all weights, and update as many gradients, for a few rows."""
+
+    def loss(x, w1, w2):
+        return ops.sum(ops.tanh(ops.matmul(ops.tanh(ops.matmul(x, w1)), w2)))
+
+    step = Compiled(ev.grad(loss, (1, 2)))
+    step(*(floats(*s, dtype=np.float32) for s in [(512, 16), (16, 1024), (1024, 1024)]))
+    assert "row_blocks" not in step.explain()
+
+
+@pytest.mark.parametrize("rows", [300, 20011, 70000])
+def test_sums_over_rows_that_are_read_by_other_sums(rows):
+    """Each sum starts from what earlier blocks gave, wherever in a chain of additions it is wanted."""
+    x, w = floats(rows, 8), floats(8, 8, seed=1)
+
+    def f(w):
+        y = ops.tanh(ops.matmul(x, w))
+        first = ops.matmul(x.T, y)
+        second = first + ops.matmul(y.T, ops.sin(y))
+        third = second + first + ops.matmul(y.T, ops.exp(y)) + ops.matmul(ops.cos(y).T, x)
+        return first, third, ops.sum(y, axis=0), ops.sum(y, axis=0) + ops.sum(ops.cos(y), axis=0)
+
+    function = Compiled(f)
+    for _ in range(2):
+        for got, want in zip(function(w), f(w), strict=True):
+            assert_close(got.asnumpy(), want.asnumpy(), 1e-12)
+    assert ("row_blocks" in function.explain()) == (rows > 300)
 
 
 def test_results_by_rows_views_and_phases():

@@ -52,7 +52,18 @@ class Grouping {
  private:
   static std::size_t index(ValueId id) { return static_cast<std::size_t>(id); }
 
-  // A node may join any group that runs no earlier than what it reads. The latest such group keeps lifetimes short.
+  // Whether a value that group g makes need not leave it if the node joins: this node is the only one to read it later.
+  bool spares_a_value(std::size_t g, const Graph::Node& node) const {
+    return std::any_of(node.in.begin(), node.in.end(), [&](ValueId id) {
+      if (made_in_[index(id)] != static_cast<std::ptrdiff_t>(g) || escapes_[index(id)]) return false;
+      return std::all_of(readers_[index(id)].begin(), readers_[index(id)].end(), [&](std::size_t k) {
+        return &graph_.nodes[k] == &node || (k < assigned_ && group_of_node_[k] == g);
+      });
+    });
+  }
+
+  // A node may join any group that runs no earlier than what it reads. The latest such group keeps lifetimes short, but
+  // the one that makes what only this node still needs has no need to write that down.
   void assign(std::size_t n) {
     const Graph::Node& node = graph_.nodes[n];
     const Shape& shape = graph_.values[index(node.out[0])].shape;
@@ -64,11 +75,11 @@ class Grouping {
           const auto g = static_cast<std::size_t>(made_in_[index(id)]);
           earliest = std::max(earliest, groups_[g].fused && groups_[g].shape == shape ? g : g + 1);
         }
-      for (std::size_t g = groups_.size(); g-- > earliest;)
-        if (groups_[g].fused && groups_[g].shape == shape && fits(g, n)) {
-          target = g;
-          break;
-        }
+      if (earliest < groups_.size() && groups_[earliest].fused && groups_[earliest].shape == shape &&
+          spares_a_value(earliest, node) && fits(earliest, n))
+        target = earliest;
+      for (std::size_t g = groups_.size(); target == groups_.size() && g-- > earliest;)
+        if (groups_[g].fused && groups_[g].shape == shape && fits(g, n)) target = g;
     }
     if (target == groups_.size()) groups_.push_back({shape, fusable(node), {}});
     groups_[target].nodes.push_back(n);

@@ -43,12 +43,24 @@ std::shared_ptr<Graph> rewrite(const Graph& graph, const RewriteRule& rule) {
   return fresh;
 }
 
+std::vector<int> uses_of_values(const Graph& graph) {
+  std::vector<int> uses(graph.values.size());
+  const auto use = [&](ValueId id) { ++uses[static_cast<std::size_t>(id)]; };
+  for (const Graph::Node& node : graph.nodes)
+    for (ValueId id : node.in) use(id);
+  for (ValueId id : graph.outputs) use(id);
+  for (const auto& v : graph.variables)
+    if (v.out >= 0) use(v.out);
+  return uses;
+}
+
 namespace {
 
 constexpr Pass kPasses[] = {
     {"trim_loops", trim_loops, "loops give what is read, and take what that needs"},
     {"fold_constants", fold_constants, "what depends on constants alone is computed while compiling"},
     {"simplify", simplify, "algebraic identities, chains of views, transposes into flags of products"},
+    {"cancel", cancel, "reductions of what repeats itself, and factors that pass through reductions"},
     {"contract", contract, "sums of broadcast products become matrix products"},
     {"collapse", collapse, "values that flow the same linear way into one sum are added first"},
     {"share_factors", share_factors, "derivative kernels of one residual share their factors"},
@@ -79,6 +91,7 @@ std::shared_ptr<Graph> optimize(std::shared_ptr<Graph> graph, std::vector<PassEf
       const std::size_t before = graph->nodes.size();
       run("fold_constants");
       run("simplify");
+      run("cancel");
       if (graph->nodes.size() == before) break;
     }
   };
@@ -89,6 +102,7 @@ std::shared_ptr<Graph> optimize(std::shared_ptr<Graph> graph, std::vector<PassEf
   run("collapse");
   tidy();
   run("share_factors");
+  tidy();
   run("block_rows");
   run("accumulate");
   return graph;

@@ -38,10 +38,14 @@ inline bool is_uniform_of(const Tensor& t, double wanted) {
   return is_uniform(t, v) && v == wanted;
 }
 
+// How many nodes and results read each value.
+std::vector<int> uses_of_values(const Graph& graph);
+
 // The passes, each in the file of its name under passes/. All of them drop what nobody needs, and share equal work.
 std::shared_ptr<Graph> trim_loops(const Graph& graph);
 std::shared_ptr<Graph> fold_constants(const Graph& graph);
 std::shared_ptr<Graph> simplify(const Graph& graph);
+std::shared_ptr<Graph> cancel(const Graph& graph);
 std::shared_ptr<Graph> contract(const Graph& graph);
 std::shared_ptr<Graph> collapse(const Graph& graph);
 std::shared_ptr<Graph> share_factors(const Graph& graph);

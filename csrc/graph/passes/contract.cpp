@@ -63,13 +63,7 @@ bool contract_sum(const Rewriter& r, const Graph::Node& node, std::span<const Te
 
 std::shared_ptr<Graph> contract(const Graph& graph) {
   static const Op& sum = primitive("sum");
-  std::vector<int> uses(graph.values.size());
-  const auto use = [&](ValueId id) { ++uses[static_cast<std::size_t>(id)]; };
-  for (const Graph::Node& node : graph.nodes)
-    for (ValueId id : node.in) use(id);
-  for (ValueId id : graph.outputs) use(id);
-  for (const auto& v : graph.variables)
-    if (v.out >= 0) use(v.out);
+  const std::vector<int> uses = uses_of_values(graph);
   return rewrite(
       graph, [&](const Rewriter& r, const Graph::Node& node, std::span<const Tensor> in, std::span<Tensor> out) {
         return node.op == &sum && uses[static_cast<std::size_t>(node.in[0])] == 1 && contract_sum(r, node, in, out);

@@ -2,11 +2,23 @@
 // f''(r) are computed once and multiplied: a product costs next to nothing beside most of them.
 #include <map>
 
+#include "cpu/cost.h"
 #include "evolute/ops.h"
 #include "graph/rewrite.h"
+#include "math/elementwise.h"
 #include "ops/elementwise.h"
 
 namespace evolute {
+
+namespace {
+
+// Whether the factor takes much longer than a product: others, such as y² and 2 y, are formed as quickly as they are
+// read.
+bool is_costly(const Graph::Node& node) {
+  return cpu::elementwise_ns(node.op->kernel_id, DType::Float32) > 3 * cpu::elementwise_ns(kMul, DType::Float32);
+}
+
+}  // namespace
 
 std::shared_ptr<Graph> share_factors(const Graph& graph) {
   std::map<std::pair<decltype(UnaryDerivative::times_d1), ValueId>, int> uses;  // of a function's derivatives at r
@@ -19,7 +31,7 @@ std::shared_ptr<Graph> share_factors(const Graph& graph) {
   return rewrite(graph,
                  [&](const Rewriter&, const Graph::Node& node, std::span<const Tensor> in, std::span<Tensor> out) {
                    const UnaryDerivative* f = unary_derivative(node.op->kernel_id);
-                   if (!f || use(node, *f) < 2) return false;
+                   if (!f || use(node, *f) < 2 || !is_costly(node)) return false;
                    const Tensor& r = in.back();
                    const auto give = [&](std::size_t i, const Tensor& t) {
                      const Aval& a = graph.values[static_cast<std::size_t>(node.out[i])];

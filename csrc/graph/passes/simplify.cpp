@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <unordered_map>
+#include <vector>
 
 #include "evolute/ops.h"
 #include "graph/rewrite.h"
@@ -60,13 +61,51 @@ bool narrow_operands(const Rewriter& r, const Graph::Node& node, In in, std::spa
   return changed;
 }
 
-bool simplify_elementwise(const Rewriter& r, const Graph::Node& node, In in, std::span<Tensor> out) {
-  static const Op &op_neg = primitive("neg"), &op_mul = primitive("mul");
+// xᵉ by products and roots, for the exponents of which these are good to a few units in the last place; undefined for
+// others. At x = −∞ roots are NaN, as in NumPy.
+Tensor short_power(const Tensor& x, double e) {
+  const double whole = std::trunc(e);
+  if (e < 0 || e > 4 || (e != whole && e - whole != 0.5)) return e == -1 ? reciprocal(x) : Tensor();
+  Tensor power;
+  const auto times = [&](const Tensor& t) { power = power.defined() ? mul(power, t) : t; };
+  if (whole >= 2) times(square(x));
+  if (whole == 4) times(power);
+  if (whole == 1 || whole == 3) times(x);
+  if (e != whole) times(sqrt(x));
+  return power;
+}
+
+// pow and its derivatives by the base, where the exponent is a constant.
+bool simplify_pow(int order, In in, std::span<Tensor> out) {
+  const Tensor &x = in[order == 0 ? 0 : 1], &exponent = in.back();
+  double e;
+  if (!is_floating(x.dtype()) || !is_uniform(exponent, e)) return false;
+  double factor = 1;
+  for (int i = 0; i < order; ++i) factor *= e - i;
+  // A derivative that does not depend on x any more is left to the kernel, which knows what it is where x is NaN.
+  if (factor == 0) return false;
+  Shape shape = broadcast_shapes(x.shape(), exponent.shape(), "simplify");
+  if (order > 0) shape = broadcast_shapes(shape, in[0].shape(), "simplify");
+  if (order == 0 && e == 0) return give(out, ones(shape, x.dtype()));
+  const Tensor power = short_power(x, e - order);
+  if (!power.defined()) return false;
+  return give(out, shaped(order == 0 ? power : mul(mul(in[0], factor), power), shape));
+}
+
+// `only[i]`: that nobody else reads operand i.
+bool simplify_elementwise(const Rewriter& r, const Graph::Node& node, In in, std::span<Tensor> out,
+                          std::span<const bool> only) {
+  static const Op &op_neg = primitive("neg"), &op_mul = primitive("mul"), &op_sub = primitive("sub");
   const bool floating = is_floating(in[0].dtype());
   double c;
   switch (node.op->kernel_id) {
     case kNeg:
       if (const Graph::Node* n = r.made_by(in[0], op_neg)) return give(out, r.operand(*n, 0));
+      if (const Graph::Node* n = floating && only[0] ? r.made_by(in[0], op_mul) : nullptr)
+        for (int j : {0, 1})
+          if (is_uniform(r.operand(*n, j), c)) return give(out, shaped(mul(r.operand(*n, 1 - j), -c), in[0].shape()));
+      if (const Graph::Node* n = only[0] ? r.made_by(in[0], op_sub) : nullptr)
+        return give(out, sub(r.operand(*n, 1), r.operand(*n, 0)));
       return false;
     case kAdd:
       for (int i : {0, 1}) {
@@ -92,6 +131,12 @@ bool simplify_elementwise(const Rewriter& r, const Graph::Node& node, In in, std
                 return give(out, shaped(mul(r.operand(*n, 1 - j), c * d), result_shape(in)));
         }
         if (const Graph::Node* n = r.made_by(in[i], op_neg)) return give(out, neg(mul(r.operand(*n, 0), other)));
+        // Constant factors come last, where they meet others.
+        if (const Graph::Node* n = floating && only[i] && !is_uniform(other, c) ? r.made_by(in[i], op_mul) : nullptr)
+          for (int j : {0, 1})
+            if (const Tensor rest = r.operand(*n, 1 - j);
+                is_uniform(r.operand(*n, j), c) && rest.shape() == result_shape(in) && is_normal(c, other.dtype()))
+              return give(out, mul(mul(rest, other), c));
       }
       break;
     case kDiv:
@@ -100,9 +145,26 @@ bool simplify_elementwise(const Rewriter& r, const Graph::Node& node, In in, std
       break;
     case kDiv_dx:  // does not depend on x
       return give(out, shaped(div(in[0], in[2]), broadcast_shapes(result_shape(in), in[2].shape(), "simplify")));
+    case kExp_d1: return give(out, mul(in[0], in[1]));
+    case kExp_d2: return give(out, shaped(in[0], result_shape(in)));
+    case kSquare:
+    case kAbs:
+    case kCos:
+    case kCosh:
+      if (const Graph::Node* n = r.made_by(in[0], op_neg)) {
+        const Tensor operand = r.operand(*n, 0);
+        apply(*node.op, node.attrs, {&operand, 1}, out);
+        return true;
+      }
+      break;
     case kPow:
-      if (is_uniform_of(in[1], 1)) return give(out, shaped(in[0], result_shape(in)));
-      if (is_uniform_of(in[1], 2)) return give(out, shaped(square(in[0]), result_shape(in)));
+      if (simplify_pow(0, in, out)) return true;
+      break;
+    case kPow_dx:
+      if (simplify_pow(1, in, out)) return true;
+      break;
+    case kPow_dxx:
+      if (simplify_pow(2, in, out)) return true;
       break;
     default: break;
   }
@@ -130,32 +192,6 @@ bool simplify_transpose(const Rewriter& r, const Graph::Node& node, In in, std::
   Axes perm;
   for (auto i : outer) perm.push_back(inner[static_cast<int>(i)]);
   return give(out, transpose(r.operand(*n, 0), perm));  // the identity gives its operand
-}
-
-// Sums over axes along which the operand repeats itself are products with a count.
-bool simplify_sum(const Rewriter& r, const Graph::Node& node, In in, std::span<Tensor> out) {
-  static const Op &broadcast = primitive("broadcast_to"), &op_sum = primitive("sum");
-  const Tensor& x = in[0];
-  const Axes& axes = attrs_as<ReduceAttrs>(node.attrs.get()).axes;
-  const Graph::Node* n = is_floating(x.dtype()) ? r.made_by(x, broadcast) : nullptr;
-  if (!n) return false;
-  const Tensor narrow = r.operand(*n, 0);
-  const int lead = x.ndim() - narrow.ndim();
-  double count = 1;
-  Axes rest;    // of the narrow operand: summed still
-  Shape shape;  // of the result
-  for (int i = 0; i < x.ndim(); ++i) {
-    const bool repeated = i < lead || narrow.shape(i - lead) != x.shape(i);
-    if (!axes.contains(i))
-      shape.push_back(x.shape(i));
-    else if (repeated)
-      count *= static_cast<double>(x.shape(i));
-    if (axes.contains(i) && i >= lead && (!repeated || narrow.shape(i - lead) == 1)) rest.push_back(i - lead);
-  }
-  if (count == 1) return false;
-  const Tensor partial = rest.empty() ? narrow : apply(op_sum, make_attrs(ReduceAttrs{rest}), narrow);
-  // Remaining repeated axes come back with the broadcast.
-  return give(out, shaped(mul(partial, count), shape));
 }
 
 // Exchanged last axes of an operand become a flag.
@@ -188,22 +224,30 @@ bool simplify_stop_gradient(const Rewriter&, const Graph::Node&, In in, std::spa
   return give(out, in[0]);  // derivatives have been taken by now
 }
 
-bool rule(const Rewriter& r, const Graph::Node& node, In in, std::span<Tensor> out) {
+bool rule(const Rewriter& r, const Graph::Node& node, In in, std::span<Tensor> out, const std::vector<int>& uses) {
   static const std::unordered_map<const Op*, RewriteRule> rules = {
       {&primitive("reshape"), simplify_reshape},
       {&primitive("broadcast_to"), simplify_broadcast},
       {&primitive("transpose"), simplify_transpose},
-      {&primitive("sum"), simplify_sum},
       {&primitive("matmul"), simplify_matmul},
       {&primitive("cast"), simplify_cast},
       {&primitive("stop_gradient"), simplify_stop_gradient}};
-  if (node.op->kernel_id >= 0) return simplify_elementwise(r, node, in, out);
+  if (node.op->kernel_id >= 0) {
+    bool only[8] = {};
+    for (std::size_t i = 0; i < node.in.size(); ++i) only[i] = uses[static_cast<std::size_t>(node.in[i])] == 1;
+    return simplify_elementwise(r, node, in, out, only);
+  }
   const auto at = rules.find(node.op);
   return at != rules.end() && at->second(r, node, in, out);
 }
 
 }  // namespace
 
-std::shared_ptr<Graph> simplify(const Graph& graph) { return rewrite(graph, rule); }
+std::shared_ptr<Graph> simplify(const Graph& graph) {
+  const std::vector<int> uses = uses_of_values(graph);
+  return rewrite(graph, [&](const Rewriter& r, const Graph::Node& node, In in, std::span<Tensor> out) {
+    return rule(r, node, in, out, uses);
+  });
+}
 
 }  // namespace evolute
