@@ -8,15 +8,25 @@ from collections import Counter
 import numpy as np
 import pytest
 from checks import as_double, assert_close, nest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from programs import interpret, programs
+from programs import three_rows, interpret, programs
 
 import evolute as ev
 from evolute import Tensor, ops
 from evolute._compile import Compiled
 
-PASSES = ["fold_constants", "simplify", "cancel", "contract", "collapse", "share_factors", "block_rows", "accumulate"]
+PASSES = [
+    "fold_constants",
+    "simplify",
+    "cancel",
+    "contract",
+    "collapse",
+    "share_factors",
+    "rematerialise",
+    "block_rows",
+    "accumulate",
+]
 
 
 def compiled(fn, passes, *args):
@@ -282,6 +292,62 @@ def test_products_that_others_read_or_loops_take_are_not_added_in_place():
     for got, want in zip(function(*args), f(*args), strict=True):
         assert_close(got.asnumpy(), want.asnumpy(), 1e-13)
     assert function.explain().count("= matmul_add") == 1
+
+
+def standardised(x):
+    centred = x - ops.mean(x, axis=0)
+    return centred / ops.sqrt(ops.mean(centred * centred, axis=0))
+
+
+def test_what_is_cheap_is_computed_again_after_a_reduction():
+    x = floats(2000, 100)
+    before = check(standardised, [], x)
+    after = check(standardised, ["rematerialise"], x)
+    assert after - before == {"sub": 1}  # x − mean, for the variance and for the result
+    assert check(standardised, ["rematerialise"], floats(200, 100)) == before  # the cache keeps small arrays
+
+    function = Compiled(standardised, passes=["rematerialise", "block_rows"])
+    assert_close(function(x).asnumpy(), standardised(x).asnumpy(), 1e-12)
+    assert float(re.search(r"of results, ([\d.]+) KiB of intermediates", function.explain())[1]) < 8
+
+
+def test_what_is_dear_or_wanted_is_not_computed_again():
+    x = floats(2000, 100)
+
+    def dear(x):
+        y = ops.exp(x)
+        return y / ops.sum(y)
+
+    assert check(dear, ["rematerialise"], x)["exp"] == 1
+
+    def wanted(x):
+        y = 2 * x
+        return ops.concat([y / ops.sum(y), y])
+
+    assert check(wanted, ["rematerialise"], x)["mul"] == 2
+
+    def of_two_arrays(x):  # both would be read in place of one
+        y = x * ops.sin(x)
+        return y / ops.sum(y)
+
+    assert check(of_two_arrays, ["rematerialise"], x)["mul"] == 1
+
+
+@settings(max_examples=30)
+@given(program=programs)
+def test_random_programs_computed_again(program):
+    """As random programs before and after a pass, on arrays large enough for this one."""
+    assume(all(fn is not three_rows for fn, *_ in program))
+    x = as_double(np.sin(np.arange(400.0 * 400)).reshape(400, 400))
+
+    def loss(x):
+        y = interpret(program, x)
+        return ops.sum(y * (y - ops.mean(y, axis=0)) / (2 + ops.sum(ops.square(y))))
+
+    for fn in (loss, ev.grad(loss)):
+        for passes in (["rematerialise"], ["simplify", "rematerialise", "block_rows", "accumulate"]):
+            got = Compiled(fn, passes=passes)(x)
+            assert_close(got.asnumpy(), fn(x).asnumpy(), 1e-10, 1e-10)
 
 
 def test_cheap_factors_are_not_shared():

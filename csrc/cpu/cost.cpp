@@ -56,13 +56,20 @@ CostTable make_table() {
   return t;
 }
 
+const KernelCost& cost_of(int kernel) {
+  static const CostTable table = make_table();
+  return table[static_cast<std::size_t>(kernel)];
+}
+
 }  // namespace
 
-double elementwise_ns(int kernel, DType t) {
-  static const CostTable table = make_table();
+double arithmetic_ns(int kernel, DType t) {
   constexpr double kOperationNs = 0.01;  // on one byte of each element
-  const KernelCost& cost = table[static_cast<std::size_t>(kernel)];
-  return static_cast<double>(size_of(t)) * (kOperationNs * cost.operations + kNsPerByte * cost.operands / 2);
+  return static_cast<double>(size_of(t)) * kOperationNs * cost_of(kernel).operations;
+}
+
+double elementwise_ns(int kernel, DType t) {
+  return arithmetic_ns(kernel, t) + static_cast<double>(size_of(t)) * kNsPerByte * cost_of(kernel).operands / 2;
 }
 
 }  // namespace evolute::cpu

@@ -13,7 +13,7 @@ struct RowBlocks {
   // Which operands and results go by rows; other results are sums over blocks. The plans take the sum so far of each of
   // these as a first operand, and give the same with what a block adds.
   std::vector<bool> rows_in, rows_out;
-  double ns;                               // what a row takes one thread, about
+  double ns;  // what a row takes one thread, about
 };
 
 // Parameters of the operation that runs one: equal only to themselves.

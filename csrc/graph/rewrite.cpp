@@ -64,6 +64,7 @@ constexpr Pass kPasses[] = {
     {"contract", contract, "sums of broadcast products become matrix products"},
     {"collapse", collapse, "values that flow the same linear way into one sum are added first"},
     {"share_factors", share_factors, "derivative kernels of one residual share their factors"},
+    {"rematerialise", rematerialise, "what is cheaper to compute again than to keep in memory"},
     {"block_rows", block_rows, "what treats rows alike runs block of rows by block of rows"},
     {"accumulate", accumulate, "matrix products are added up in place"}};
 
@@ -103,6 +104,7 @@ std::shared_ptr<Graph> optimize(std::shared_ptr<Graph> graph, std::vector<PassEf
   tidy();
   run("share_factors");
   tidy();
+  run("rematerialise");
   run("block_rows");
   run("accumulate");
   return graph;

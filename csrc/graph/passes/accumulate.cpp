@@ -55,10 +55,11 @@ class Accumulation {
     if (op == &matmul || op == &matmul_add_op) return true;
     const auto& readers = readers_[index(add.out[0])];
     return (!op || op->kernel_id < 0) && std::none_of(readers.begin(), readers.end(), [&](std::size_t k) {
-      const Graph::Node& reader = graph_.nodes[k];
-      const bool adds_product = reader.op == add.op && (is_own_product(reader.in[0]) || is_own_product(reader.in[1]));
-      return reader.op->kernel_id >= 0 && !adds_product;
-    });
+             const Graph::Node& reader = graph_.nodes[k];
+             const bool adds_product =
+                 reader.op == add.op && (is_own_product(reader.in[0]) || is_own_product(reader.in[1]));
+             return reader.op->kernel_id >= 0 && !adds_product;
+           });
   }
 
   Graph& graph_;

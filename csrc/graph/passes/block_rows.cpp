@@ -35,6 +35,7 @@ double cache_bytes() {
   return 768 * 1024;
 }
 
+constexpr int kNever = 1 << 30;
 constexpr std::int64_t kMinRows = 256;
 constexpr double kMinBytes = 1 << 20;  // of intermediates: less than that stays in the cache anyway
 
@@ -65,6 +66,7 @@ class Blocking {
         summed_in_phase_(graph.values.size(), -1),
         maker_(graph.values.size(), -1) {
     assign_phases();
+    delay();
     drop_poor_phases();
     find_results();
   }
@@ -113,6 +115,30 @@ class Blocking {
       place(k, t);
     }
   }
+  // What is elementwise in one array of rows and read only in later phases belongs there: it need not be kept until
+  // then.
+  void delay() {
+    std::vector<int> first_reader(graph_.values.size(), kNever);  // -1 where a reader is outside of all phases
+    for (ValueId id : graph_.outputs) first_reader[index(id)] = -1;
+    for (const auto& v : graph_.variables)
+      if (v.out >= 0) first_reader[index(v.out)] = -1;
+    for (std::size_t k = graph_.nodes.size(); k-- > 0;) {
+      const Graph::Node& node = graph_.nodes[k];
+      const int first = first_reader[index(node.out[0])];
+      std::vector<ValueId> rows;
+      for (std::size_t i = 0; i < node.in.size(); ++i)
+        if (rules_[k].takes_rows(i) && std::find(rows.begin(), rows.end(), node.in[i]) == rows.end())
+          rows.push_back(node.in[i]);
+      if (node.op->kernel_id >= 0 && node.out.size() == 1 && phase_[k] >= 0 && first > phase_[k] && first < kNever &&
+          rows.size() == 1)
+        phase_[k] = time_[k] = first;
+      for (std::size_t i = 0; i < node.in.size(); ++i) {
+        int& f = first_reader[index(node.in[i])];
+        f = std::min(f, rules_[k].takes_rows(i) ? phase_[k] : -1);
+      }
+    }
+  }
+
   void place(std::size_t k, int t) {
     const RowRole role = rules_[k].role;
     time_[k] = t;

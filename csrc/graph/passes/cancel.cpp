@@ -96,8 +96,7 @@ bool cancel_sum(const Rewriter& r, const Graph::Node& node, In in, std::span<Ten
 bool cancel_extremum(const Rewriter& r, const Graph::Node& node, In in, std::span<Tensor> out) {
   Repetition p;
   if (in[0].shape().product() == 0 || !find_repetition(r, in[0], axes_of(node), p)) return false;
-  const Tensor reduced =
-      p.rest.empty() ? p.narrow : apply(*node.op, make_attrs(ReduceAttrs{p.rest}), p.narrow);
+  const Tensor reduced = p.rest.empty() ? p.narrow : apply(*node.op, make_attrs(ReduceAttrs{p.rest}), p.narrow);
   return give(out, shaped(reduced, p.kept));
 }
 
@@ -125,8 +124,9 @@ Tensor one_of(const Rewriter& r, const Tensor& t, int axis) {
     if (at >= 0 && narrow.shape(at) != 1) return {};
     Shape shape = t.shape();
     shape[axis] = 1;
-    return shaped(narrow.ndim() == 2 ? narrow : reshape(narrow, narrow.ndim() == 1 ? Shape{1, narrow.shape(0)} : Shape{1, 1}),
-                  shape);
+    return shaped(
+        narrow.ndim() == 2 ? narrow : reshape(narrow, narrow.ndim() == 1 ? Shape{1, narrow.shape(0)} : Shape{1, 1}),
+        shape);
   }
   if (t.value()->level()) return {};
   const Array& a = t.array();
@@ -167,13 +167,14 @@ std::shared_ptr<Graph> cancel(const Graph& graph) {
   static const Op &sum = primitive("sum"), &matmul = primitive("matmul");
   static const Op* const extrema[] = {&primitive("max"), &primitive("min"), &primitive("any"), &primitive("all")};
   const std::vector<int> uses = uses_of_values(graph);
-  return rewrite(
-      graph, [&](const Rewriter& r, const Graph::Node& node, std::span<const Tensor> in, std::span<Tensor> out) {
-        if (node.op == &sum) return cancel_sum(r, node, in, out, uses[static_cast<std::size_t>(node.in[0])] == 1);
-        if (node.op == &matmul) return cancel_matmul(r, node, in, out);
-        return std::find(std::begin(extrema), std::end(extrema), node.op) != std::end(extrema) &&
-               cancel_extremum(r, node, in, out);
-      });
+  return rewrite(graph,
+                 [&](const Rewriter& r, const Graph::Node& node, std::span<const Tensor> in, std::span<Tensor> out) {
+                   if (node.op == &sum)
+                     return cancel_sum(r, node, in, out, uses[static_cast<std::size_t>(node.in[0])] == 1);
+                   if (node.op == &matmul) return cancel_matmul(r, node, in, out);
+                   return std::find(std::begin(extrema), std::end(extrema), node.op) != std::end(extrema) &&
+                          cancel_extremum(r, node, in, out);
+                 });
 }
 
 }  // namespace evolute

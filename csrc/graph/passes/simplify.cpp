@@ -226,12 +226,9 @@ bool simplify_stop_gradient(const Rewriter&, const Graph::Node&, In in, std::spa
 
 bool rule(const Rewriter& r, const Graph::Node& node, In in, std::span<Tensor> out, const std::vector<int>& uses) {
   static const std::unordered_map<const Op*, RewriteRule> rules = {
-      {&primitive("reshape"), simplify_reshape},
-      {&primitive("broadcast_to"), simplify_broadcast},
-      {&primitive("transpose"), simplify_transpose},
-      {&primitive("matmul"), simplify_matmul},
-      {&primitive("cast"), simplify_cast},
-      {&primitive("stop_gradient"), simplify_stop_gradient}};
+      {&primitive("reshape"), simplify_reshape},     {&primitive("broadcast_to"), simplify_broadcast},
+      {&primitive("transpose"), simplify_transpose}, {&primitive("matmul"), simplify_matmul},
+      {&primitive("cast"), simplify_cast},           {&primitive("stop_gradient"), simplify_stop_gradient}};
   if (node.op->kernel_id >= 0) {
     bool only[8] = {};
     for (std::size_t i = 0; i < node.in.size(); ++i) only[i] = uses[static_cast<std::size_t>(node.in[i])] == 1;
