@@ -10,7 +10,7 @@ import pytest
 from checks import as_double, assert_close, nest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from programs import three_rows, interpret, programs
+from programs import interpret, programs, three_rows
 
 import evolute as ev
 from evolute import Tensor, ops
@@ -129,7 +129,7 @@ def test_powers_keep_special_values():
     x = Tensor(np.array([np.nan, -np.inf, -2.0, -0.0, 0.0, 1e-300, 1.0, 1e200, np.inf]))
     for e in (0.5, 1.5, 2.5, 3.5, 3, 4, -1):
         for order in range(3):
-            f = nest(lambda x, e=e: ops.sum(x**e) if order else x**e, "r" * order) if order else (lambda x, e=e: x**e)
+            f = nest(lambda x, e=e: x**e, "r" * order)
             got, want = Compiled(f)(x).asnumpy(), f(x).asnumpy()
             root = (e % 1 != 0) & (x.asnumpy() == -np.inf)  # NaN of a root
             np.testing.assert_allclose(got[~root], want[~root], rtol=1e-15)
