@@ -100,10 +100,10 @@ class Blocking {
       for (ValueId id : node.in) operands.push_back(&graph_.values[index(id)]);
       rules_[k] = row_rule(*node.op, node.attrs.get(), operands, graph_.values[index(node.out[0])], n_);
       // Two sums over the same rows are added block by block, so that one is left to be carried along.
-      if (const int t = summed_in_phase_[index(node.in[0])];
-          t >= 0 && node.op == &add && summed_in_phase_[index(node.in[1])] == t) {
+      const int t0 = node.op == &add ? summed_in_phase_[index(node.in[0])] : -1;
+      if (t0 >= 0 && summed_in_phase_[index(node.in[1])] == t0) {
         rules_[k] = {RowRole::Sum, 0};
-        place(k, t);
+        place(k, t0);
         continue;
       }
       int t = 0;

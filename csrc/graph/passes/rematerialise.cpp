@@ -10,7 +10,7 @@
 
 #include "cpu/cost.h"
 #include "graph/rewrite.h"
-#include "graph/rows.h"
+#include "ops/rows.h"
 
 namespace evolute {
 
@@ -61,7 +61,11 @@ class Rematerialisation {
   bool is_barrier(const Graph::Node& node) const {
     if (node.op->kernel_id >= 0 || node.op->view || node.in.empty()) return false;
     const Shape& shape = graph_.values[index(node.in[0])].shape;
-    return shape.size() == 0 || row_rule(graph_, node, shape[0]).role != RowRole::Rows;
+    if (shape.size() == 0) return true;
+    SmallVector<const Aval*, 4> operands;
+    for (ValueId id : node.in) operands.push_back(&graph_.values[index(id)]);
+    const Aval& out = graph_.values[index(node.out[0])];
+    return row_rule(*node.op, node.attrs.get(), operands, out, shape[0]).role != RowRole::Rows;
   }
 
   // The value as a node of that stage is to read it.
