@@ -63,7 +63,7 @@ constexpr Pass kPasses[] = {
     {"cancel", cancel, "reductions of what repeats itself, and factors that pass through reductions"},
     {"contract", contract, "sums of broadcast products become matrix products"},
     {"collapse", collapse, "values that flow the same linear way into one sum are added first"},
-    {"share_factors", share_factors, "derivative kernels of one residual share their factors"},
+    {"share_factors", share_factors, "a function and its derivatives at the same operands are computed together"},
     {"rematerialise", rematerialise, "what is cheaper to compute again than to keep in memory"},
     {"block_rows", block_rows, "what treats rows alike runs block of rows by block of rows"},
     {"accumulate", accumulate, "matrix products are added up in place"}};

@@ -257,6 +257,10 @@ constexpr V sech2_d1(V x) {
   return -2 * tanh(x) * sech2(x);
 }
 template <class V>
+constexpr V sech2_d2(V x) {
+  return 2 * sech2(x) * (2 - 3 * sech2(x));
+}
+template <class V>
 constexpr V sigmoid(V x) {
   const V e = exp(-abs(x));
   return select(x < 0, e, V(1)) / (1 + e);

@@ -90,8 +90,37 @@ Tensor weak(double c, const Tensor& like) { return scalar(c, promote_weak(like.d
 
 }  // namespace
 
-const UnaryDerivative* unary_derivative(int kernel) {
-  return kernel >= 0 && derivatives[kernel].times_d1 ? &derivatives[kernel] : nullptr;
+KernelForm kernel_form(int kernel) {
+  static const std::array<KernelForm, kNumElementwiseKernels> forms = [] {
+    using Kind = KernelForm::Kind;
+    std::array<KernelForm, kNumElementwiseKernels> all{};
+    const auto set = [&](int k, const Op* f, Kind kind, Part part = Part::F) { all[k] = {kind, part, f}; };
+#define EV_UNARY(Name, ...)                                      \
+  set(k##Name, table[i##Name].op, Kind::Value);                  \
+  set(k##Name##_d1, table[i##Name].op, Kind::Product, Part::X);  \
+  set(k##Name##_d2, table[i##Name].op, Kind::Product, Part::XX); \
+  set(k##Name##_d1_vjp, table[i##Name].op, Kind::Pair);
+#define EV_BINARY(Name, ...)                                      \
+  set(k##Name, table[i##Name].op, Kind::Value);                   \
+  set(k##Name##_dx, table[i##Name].op, Kind::Product, Part::X);   \
+  set(k##Name##_dy, table[i##Name].op, Kind::Product, Part::Y);   \
+  set(k##Name##_dxx, table[i##Name].op, Kind::Product, Part::XX); \
+  set(k##Name##_dxy, table[i##Name].op, Kind::Product, Part::XY); \
+  set(k##Name##_dyy, table[i##Name].op, Kind::Product, Part::YY); \
+  set(k##Name##_vjp, table[i##Name].op, Kind::Vjp);               \
+  set(k##Name##_vjp2, table[i##Name].op, Kind::Vjp2);
+#include "evolute/elementwise.def"
+    return all;
+  }();
+  return kernel >= 0 ? forms[static_cast<std::size_t>(kernel)] : KernelForm{};
+}
+
+const Op* product_with(const Op& function, Part part) {
+  for (const Op* op : op_table()) {
+    const KernelForm form = kernel_form(op->kernel_id);
+    if (form.function == &function && form.kind == KernelForm::Kind::Product && form.part == part) return op;
+  }
+  return nullptr;
 }
 
 std::span<const ElementwiseFunction> elementwise_functions() { return table; }

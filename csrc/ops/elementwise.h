@@ -24,14 +24,18 @@ Tensor call_elementwise(const ElementwiseFunction& f, const Tensor& x, const Ten
 // x to the power of the constant p: exact powers become square, sqrt and the like.
 Tensor pow_constant(const Tensor& x, double p, DType scalar_kind);
 
-// A derivative kernel of a unary function, taken apart: products with f'(r) and f''(r) as compositions of primitives,
-// for those who share the factors. `g` is never a symbolic zero; the result is undefined where the factor is 0.
-struct UnaryDerivative {
-  enum class Form : std::uint8_t { D1, D2, Pair } form;  // g f', g f'', (h f', h g f'')
-  Tensor (*times_d1)(const Tensor& g, const Tensor& r);
-  Tensor (*times_d2)(const Tensor& g, const Tensor& r);
+// A function of the family or one of its partial derivatives. Of one operand there are F, X and XX.
+enum class Part : std::uint8_t { F, X, Y, XX, XY, YY };
+
+// What a kernel of a function with derivative kernels computes: F itself, g P, or for one operand x (h F_x, h g F_xx),
+// for two (g F_x, g F_y) or the reverse rule of that (math/elementwise.h).
+struct KernelForm {
+  enum class Kind : std::uint8_t { Value, Product, Pair, Vjp, Vjp2 } kind;
+  Part part;           // of Value and Product
+  const Op* function;  // null for kernels of other functions, and for jets
 };
-// Null for any other kernel.
-const UnaryDerivative* unary_derivative(int kernel);
+KernelForm kernel_form(int kernel);
+// The op g P; null if it has no kernel of its own.
+const Op* product_with(const Op& function, Part part);
 
 }  // namespace evolute

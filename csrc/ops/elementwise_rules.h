@@ -92,16 +92,6 @@ Tensor times_d3(const Tensor& g, const Tensor& r) {
 }
 
 template <class F>
-Tensor composed_d1(const Tensor& g, const Tensor& r) {
-  return scaled(g, F::template d1<Expr>(Expr(r)));
-}
-template <class F>
-Tensor composed_d2(const Tensor& g, const Tensor& r) {
-  return scaled(g, F::template d2<Expr>(Expr(r)));
-}
-std::array<UnaryDerivative, kNumElementwiseKernels> derivatives{};
-
-template <class F>
 const Tensor& residual(std::span<const Tensor> in, std::span<const Tensor> out) {
   return F::residual == Residual::x ? in[0] : out[0];
 }
@@ -232,9 +222,6 @@ void define_unary(const char* name, int kernel, OpDoc doc) {
       UnaryOps<F>::d1_vjp = &define_op(pair);
     }
   }
-  using Form = UnaryDerivative::Form;
-  for (Form form : {Form::D1, Form::D2, Form::Pair})
-    derivatives[kernel + 1 + static_cast<int>(form)] = {form, composed_d1<F>, composed_d2<F>};
   if constexpr (d2_varies<F>) {
     Op d2 = elementwise_op(op.name + ".d2", kernel + 2, kDerivativeDoc);
     d2.vjp = vjp_scaled<F, times_d2<F>, times_d3<F>, false>;

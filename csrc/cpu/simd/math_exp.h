@@ -131,18 +131,10 @@ EV_INLINE Vec<T> sech2(Vec<T> x) {
   return scale(4 * p / fma(e, 2 + e, V(1)), n);
 }
 
-// −2 tanh x sech²x = −8 e (1 − e)/(1 + e)³ up to the sign of x, with e as above and the rounding error of 1 + e made up
-// for.
 template <class T>
-EV_INLINE Vec<T> sech2_d1(Vec<T> x) {
-  using V = Vec<T>;
-  const V a = at_most(abs(x), sizeof(T) == 4 ? T(53) : T(374));
-  const auto [n, r, low] = exp_reduce(-2 * a);
-  const V p = fma(r, expm1_quotient(r), V(1)), two_n = exp2_integer(at_least(n, T(-100)));
-  const V e = p * two_n, minus_expm1 = (1 - two_n) - two_n * expm1_reduced(r);
-  const V d = 1 + e, d_low = (1 - d) + e;
-  const V square = d * d, cube = fma(square, d, 3 * square * d_low);
-  return scale(flip_sign(-8 * (p * minus_expm1) / cube, x), n);
+EV_INLINE Vec<T> sech2_d2(Vec<T> x) {
+  const Vec<T> s = sech2(x);
+  return 2 * s * fma(Vec<T>(-3), s, Vec<T>(2));
 }
 
 // What the logistic function and its derivatives are made of: e = e^−|x| = p 2ⁿ, 1 + e and its inverse.
