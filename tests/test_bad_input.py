@@ -172,7 +172,7 @@ def first(x, y):
         (DTypeError, ["vjp", "Int64"], lambda: ev.vjp(identity, INTEGER)),
         (DTypeError, ["jacfwd", "str"], lambda: ev.jacfwd(identity)("a")),
         (DTypeError, ["Int64"], lambda: ev.jacrev(identity)(INTEGER)),
-        (ValueError, ["jacfwd", "argnum 3", "1 positional"], lambda: ev.jacfwd(identity, 3)(VECTOR)),
+        (ValueError, ["jacfwd", "grad_position 3", "1 positional"], lambda: ev.jacfwd(identity, 3)(VECTOR)),
         # What comes out
         (DTypeError, ["Int64()", "no derivative"], lambda: ev.grad(ops.argmax)(VECTOR)),
         (DTypeError, ["Bool(2,)", "no derivative"], lambda: ev.grad(lambda x: x > 1)(VECTOR)),
@@ -181,7 +181,7 @@ def first(x, y):
         (DTypeError, ["numpy.ndarray"], lambda: ev.grad(lambda x: x.asnumpy())(VECTOR)),
         (ValueError, ["has_aux", "Tensor"], lambda: ev.grad(identity, has_aux=True)(VECTOR)),
         (ValueError, ["has_aux", "tuple of one"], lambda: ev.grad(lambda x: (x,), has_aux=True)(VECTOR)),
-        (DTypeError, ["jacrev", "tuple"], lambda: ev.jacrev(lambda x: (x, x))(VECTOR)),
+        (DTypeError, ["jacrev", "str"], lambda: ev.jacrev(lambda x: (x, "a"))(VECTOR)),
         (ShapeError, ["hessian", "(2,)"], lambda: ev.hessian(identity)(VECTOR)),
     ],
 )

@@ -61,7 +61,7 @@ VjpResult vjp(const Function& f, const TensorList& inputs) {
             if (cotangents.size() != outputs.size())
               throw ValueError(cat("vjp: got ", cotangents.size(), " cotangents for ", outputs.size(), " outputs"));
             for (std::size_t i = 0; i < outputs.size(); ++i)
-              require_like(cotangents[i], outputs[i].aval(), "vjp", "a cotangent");
+              if (cotangents[i].defined()) require_like(cotangents[i], outputs[i].aval(), "vjp", "a cotangent");
             return run->pull(outputs, cotangents, false);
           }};
 }
@@ -123,38 +123,6 @@ Gradients gradients(const Function& f, const TensorList& inputs, const std::vect
 namespace detail {
 
 Tensor grad_at(const Function& f, const TensorList& x, int position) { return gradients(f, x, {position}).inputs[0]; }
-
-namespace {
-// The k-th unit vector in the shape of x, as a value of x's dtype.
-Tensor unit(const Tensor& x, std::int64_t k) {
-  return reshape(cast(equal(arange(0, static_cast<double>(x.size()), 1, DType::Int64),
-                            scalar(static_cast<double>(k), DType::Int64)),
-                      x.dtype()),
-                 x.shape());
-}
-Shape joined(const Shape& a, const Shape& b) {
-  Shape s = a;
-  for (auto n : b) s.push_back(n);
-  return s;
-}
-}  // namespace
-
-Tensor jacfwd_at(const Function& f, const Tensor& x) {
-  TensorList columns;
-  for (std::int64_t k = 0; k < x.size(); ++k) columns.push_back(jvp(f, {x}, {unit(x, k)}).second.at(0));
-  if (columns.empty()) return zeros(joined(f({x}).at(0).shape(), x.shape()), x.dtype());
-  const Shape shape = columns[0].shape();
-  return reshape(stack(columns, shape.size()), joined(shape, x.shape()));
-}
-
-Tensor jacrev_at(const Function& f, const Tensor& x) {
-  auto [outputs, pullback] = vjp(f, {x});
-  const Tensor& y = outputs.at(0);
-  TensorList rows;
-  for (std::int64_t k = 0; k < y.size(); ++k) rows.push_back(pullback({unit(y, k)}).at(0));
-  if (rows.empty()) return zeros(joined(y.shape(), x.shape()), x.dtype());
-  return reshape(stack(rows, 0), joined(y.shape(), x.shape()));
-}
 
 }  // namespace detail
 

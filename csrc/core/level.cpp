@@ -6,6 +6,12 @@ namespace evolute {
 
 constinit thread_local ThreadState thread_state;
 
+void throw_outlived_batch(const Tensor& t) {
+  throw TraceError(cat("a tensor (", t.aval(),
+                       ") was made inside vmap, where it has a value per example, and has outlived it; return it from "
+                       "the function instead of storing it"));
+}
+
 Bindings::Binding* Bindings::find(const Variable& v) {
   // Programs go through their variables in the same order again and again: the place found last time is tried first.
   const std::size_t hint = v.place_.load(std::memory_order_relaxed);

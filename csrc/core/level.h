@@ -21,10 +21,12 @@ class CallMemo;
 
 class Level : public RefCounted {
  public:
-  enum class Kind : std::uint8_t { Transform, Recorder };
+  enum class Kind : std::uint8_t { Transform, Batch, Recorder };
 
   explicit Level(Kind kind = Kind::Transform) : kind_(kind) {}
   bool is_recorder() const noexcept { return kind_ == Kind::Recorder; }
+  // Whether its values stand for one value per example, so that the values beneath have an axis more.
+  bool is_batch() const noexcept { return kind_ == Kind::Batch; }
   int depth() const noexcept { return depth_; }  // 0 for a recorder below all transforms
   bool live() const noexcept { return live_; }
   // Whether further transforms were opened above it. Known once it has ended.
@@ -55,10 +57,10 @@ class Traced : public Value {
  public:
   Traced(Ref<Level> level, Tensor inner)
       : Value(inner.aval(), level.get()), inner(std::move(inner)), owner_(std::move(level)) {}
+  // For values whose abstract value differs from that of the value beneath.
+  Traced(Ref<Level> level, Tensor inner, const Aval& aval)
+      : Value(aval, level.get()), inner(std::move(inner)), owner_(std::move(level)) {}
   const Tensor inner;
-
- protected:
-  Traced(Ref<Level> level, const Aval& aval) : Value(aval, level.get()), owner_(std::move(level)) {}
 
  private:
   Ref<Level> owner_;
@@ -163,12 +165,27 @@ class RecorderScope {
   ThreadState previous_;
 };
 
+// A value of a vmap that has ended: it was one per example, and what lies beneath is all of them.
+[[noreturn]] void throw_outlived_batch(const Tensor& t);
+
 // Sees through values whose transform has ended: they count as the value beneath.
 inline const Tensor& settle(const Tensor& t) {
   const Tensor* p = &t;
-  for (const Level* l; (l = p->value()->level()) && !l->live() && !l->is_recorder();)
+  for (const Level* l; (l = p->value()->level()) && !l->live() && !l->is_recorder();) {
+    if (l->is_batch()) throw_outlived_batch(*p);
     p = &static_cast<const Traced*>(p->value())->inner;
+  }
   return *p;
+}
+
+// Whether `t` has a value per example of some vmap around, and not one value.
+inline bool is_per_example(const Tensor& t) {
+  const Tensor* p = &t;
+  for (const Level* l; (l = p->value()->level()) && !l->is_recorder();) {
+    if (l->is_batch()) return true;
+    p = &static_cast<const Traced*>(p->value())->inner;
+  }
+  return false;
 }
 
 }  // namespace evolute

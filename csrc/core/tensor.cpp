@@ -33,12 +33,11 @@ const Array& Tensor::array() const {
           cat("the value of a tensor (", aval(),
               ") is not known while a function is being recorded for graph mode; in place of Python ",
               "control flow use ops.cond or ops.where to choose, ops.while_loop, ops.fori_loop or ops.scan to repeat"));
-    const Tensor& inner = static_cast<const Traced*>(t->value())->inner;
-    if (!inner.defined() || inner.shape() != shape())
+    if (level->is_batch())
       throw TraceError(cat("a tensor (", aval(),
                            ") inside vmap has a value per example, not one value; use ops.cond or ",
                            "ops.where in place of Python control flow, or take the value outside vmap"));
-    t = &inner;
+    t = &static_cast<const Traced*>(t->value())->inner;
   }
   return *static_cast<const Array*>(t->value());
 }
@@ -94,6 +93,9 @@ void Variable::set(Tensor value) {
       throw DTypeError(cat(who, " has dtype ", name_of(value_.dtype()), " and cannot be set to a value of dtype ",
                            name_of(value.dtype()), "; cast it first"));
   }
+  if (is_per_example(value))
+    throw TraceError(cat(who, " cannot be set inside vmap to a value per example, as it holds one value; return that ",
+                         "from the function, or set it to a value that is the same for all"));
   const Tensor& settled = settle(value);
   if (const Level* level = settled.value()->level(); level && !level->live())
     throw TraceError(cat(who, " cannot be set to a value of a recording that has ended"));

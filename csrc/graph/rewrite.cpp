@@ -58,6 +58,7 @@ namespace {
 
 constexpr Pass kPasses[] = {
     {"trim_loops", trim_loops, "loops give what is read, and take what that needs"},
+    {"diagonals", diagonals, "matrices that are zero outside of a few diagonals are computed on these alone"},
     {"fold_constants", fold_constants, "what depends on constants alone is computed while compiling"},
     {"simplify", simplify, "algebraic identities, chains of views, transposes into flags of products"},
     {"cancel", cancel, "reductions of what repeats itself, and factors that pass through reductions"},
@@ -98,6 +99,7 @@ std::shared_ptr<Graph> optimize(std::shared_ptr<Graph> graph, std::vector<PassEf
   };
   if (std::any_of(graph->nodes.begin(), graph->nodes.end(), [](const auto& node) { return node.op->runs_graph; }))
     run("trim_loops");
+  run("diagonals");
   tidy();
   run("contract");
   run("collapse");

@@ -43,6 +43,7 @@ std::vector<int> uses_of_values(const Graph& graph);
 
 // The passes, each in the file of its name under passes/. All of them drop what nobody needs, and share equal work.
 std::shared_ptr<Graph> trim_loops(const Graph& graph);
+std::shared_ptr<Graph> diagonals(const Graph& graph);
 std::shared_ptr<Graph> fold_constants(const Graph& graph);
 std::shared_ptr<Graph> simplify(const Graph& graph);
 std::shared_ptr<Graph> cancel(const Graph& graph);

@@ -55,11 +55,14 @@ struct DiagonalAttrs {
   std::int64_t offset;
   auto fields() const { return std::tie(offset); }
 };
-// diag_embed: the last axis becomes the diagonal of (rows, cols) matrices.
+// diag_embed: the last axes of the operands become diagonals of (rows, cols) matrices, at different offsets.
 struct DiagEmbedAttrs {
-  std::int64_t offset, rows, cols;
-  auto fields() const { return std::tie(offset, rows, cols); }
+  Dims offsets;
+  std::int64_t rows, cols;
+  auto fields() const { return std::tie(offsets, rows, cols); }
 };
+// Number of elements (i, i + offset) in a matrix.
+std::int64_t diagonal_length(std::int64_t rows, std::int64_t cols, std::int64_t offset);
 // gather (x, index…), scatter_set and scatter_add (base, updates, index…): index j runs along axes[j]; axes sorted.
 struct IndexAttrs {
   Axes axes;

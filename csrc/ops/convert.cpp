@@ -1,5 +1,6 @@
 // Conversion of element type, and the identity that stops derivatives.
 #include "evolute/ops.h"
+#include "ops/batching.h"
 #include "ops/shape_ops.h"
 
 namespace evolute {
@@ -30,6 +31,7 @@ const Op& cast_op = define_op({.name = "cast",
                                .kernel = kernel_cast,
                                .vjp = vjp_cast,
                                .jvp = jvp_cast,
+                               .batch = batch_leading,
                                .saves_in = 0,
                                .doc = {.group = "conversion",
                                        .summary = "x with another element type; differentiable between floats",
@@ -48,6 +50,7 @@ const Op& stop_gradient_op = define_op(
     {.name = "stop_gradient",
      .infer = infer_same,
      .view = view_same,
+     .batch = batch_leading,
      .saves_in = 0,
      .doc = {
          .group = "conversion", .summary = "x with derivative zero, in every mode", .formula = "out = x, d out = 0"}});

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "evolute/ops.h"
+#include "ops/batching.h"
 #include "ops/shape_ops.h"
 
 namespace evolute {
@@ -22,6 +23,7 @@ const Op& iota_op = define_op(
     {.name = "iota",
      .infer = infer_iota,
      .kernel = kernel_iota,
+     .batch = batch_same_for_all,
      .saves_in = 0,
      .doc = {.group = "creation", .summary = "evenly spaced values from start", .formula = "out[i] = start + i·step"}});
 
@@ -44,6 +46,7 @@ void kernel_linspace(const Op&, const Attrs* attrs, ArrayRefs, std::span<Array* 
 const Op& linspace_op = define_op({.name = "linspace",
                                    .infer = infer_linspace,
                                    .kernel = kernel_linspace,
+                                   .batch = batch_same_for_all,
                                    .saves_in = 0,
                                    .doc = {.group = "creation",
                                            .summary = "n evenly spaced values from start to stop, both included",
@@ -62,6 +65,7 @@ void kernel_random(const Op&, const Attrs* attrs, ArrayRefs, std::span<Array* co
 const Op& uniform_op = define_op({.name = "uniform",
                                   .infer = infer_random,
                                   .kernel = kernel_random<Distribution::Uniform>,
+                                  .batch = batch_same_for_all,
                                   .saves_in = 0,
                                   .doc = {.group = "creation",
                                           .summary = "independent values, uniform on [0, 1), determined by a seed",
@@ -70,6 +74,7 @@ const Op& uniform_op = define_op({.name = "uniform",
 const Op& standard_normal_op = define_op({.name = "standard_normal",
                                           .infer = infer_random,
                                           .kernel = kernel_random<Distribution::Normal>,
+                                          .batch = batch_same_for_all,
                                           .saves_in = 0,
                                           .doc = {.group = "creation",
                                                   .summary = "independent standard normal values, determined by a seed",

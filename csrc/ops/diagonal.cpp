@@ -1,16 +1,16 @@
 // Diagonals and triangles of matrices.
 #include "evolute/ops.h"
+#include "ops/batching.h"
 #include "ops/shape_ops.h"
 
 namespace evolute {
 
-namespace {
-
-// Number of elements (i, i + offset) in a matrix.
 std::int64_t diagonal_length(std::int64_t rows, std::int64_t cols, std::int64_t offset) {
   const std::int64_t n = offset >= 0 ? std::min(rows, cols - offset) : std::min(rows + offset, cols);
   return std::max<std::int64_t>(n, 0);
 }
+
+namespace {
 
 // View of diagonal `offset` of the last two axes.
 Ref<Array> diagonal_view(const Array& a, std::int64_t offset, const Shape& shape) {
@@ -36,11 +36,14 @@ Ref<Array> view_diagonal(const Op&, const Attrs* attrs, const Array& in, const A
 }
 
 void infer_diag_embed(const Op& op, const Attrs* attrs, std::span<const Tensor> in, SmallVector<Aval, 1>& out) {
-  const auto& [offset, rows, cols] = attrs_as<DiagEmbedAttrs>(attrs);
+  const auto& [offsets, rows, cols] = attrs_as<DiagEmbedAttrs>(attrs);
   Shape shape = in[0].shape();
-  if (shape.back() != diagonal_length(rows, cols, offset))
-    throw ShapeError(cat(op.name, ": diagonal ", offset, " of a matrix of ", rows, " rows and ", cols, " columns has ",
-                         diagonal_length(rows, cols, offset), " elements; got shape ", shape));
+  for (std::size_t i = 0; i < in.size(); ++i) {
+    shape[shape.size() - 1] = diagonal_length(rows, cols, offsets[static_cast<int>(i)]);
+    if (in[i].shape() != shape)
+      throw ShapeError(cat(op.name, ": diagonal ", offsets[static_cast<int>(i)], " of a matrix of ", rows, " rows and ",
+                           cols, " columns has ", shape.back(), " elements; got shape ", in[i].shape()));
+  }
   shape[shape.size() - 1] = rows;
   shape.push_back(cols);
   if (element_count(shape) < 0) throw ShapeError(cat(op.name, ": shape ", shape, " has too many elements"));
@@ -49,9 +52,11 @@ void infer_diag_embed(const Op& op, const Attrs* attrs, std::span<const Tensor> 
 
 void kernel_diag_embed(const Op&, const Attrs* attrs, ArrayRefs in, std::span<Array* const> out) {
   fill(*out[0], 0);
-  if (in[0]->size() == 0) return;
-  Ref<Array> target = diagonal_view(*out[0], attrs_as<DiagEmbedAttrs>(attrs).offset, in[0]->shape());
-  backend_of(*out[0]).copy(*in[0], *target);
+  for (std::size_t i = 0; i < in.size(); ++i) {
+    if (in[i]->size() == 0) continue;
+    const std::int64_t offset = attrs_as<DiagEmbedAttrs>(attrs).offsets[static_cast<int>(i)];
+    backend_of(*out[0]).copy(*in[i], *diagonal_view(*out[0], offset, in[i]->shape()));
+  }
 }
 
 Tensor embed(const Tensor& x, std::int64_t offset, std::int64_t rows, std::int64_t cols);
@@ -64,7 +69,9 @@ void vjp_diagonal(const Op&, VjpArgs& a) {
 }
 
 void vjp_diag_embed(const Op&, VjpArgs& a) {
-  a.grads[0] = last_diagonal(a.cotangent(), attrs_as<DiagEmbedAttrs>(a.attrs).offset);
+  for (std::size_t i = 0; i < a.grads.size(); ++i)
+    if (a.wants(i))
+      a.grads[i] = last_diagonal(a.cotangent(), attrs_as<DiagEmbedAttrs>(a.attrs).offsets[static_cast<int>(i)]);
 }
 
 const Op& diagonal_op = define_op({.name = "diagonal",
@@ -72,6 +79,7 @@ const Op& diagonal_op = define_op({.name = "diagonal",
                                    .view = view_diagonal,
                                    .vjp = vjp_diagonal,
                                    .jvp = jvp_linear,
+                                   .batch = batch_leading,
                                    .saves_in = 0,
                                    .linear_in = 1,
                                    .doc = {.group = "shape",
@@ -83,14 +91,14 @@ const Op& diag_embed_op = define_op({.name = "diag_embed",
                                      .kernel = kernel_diag_embed,
                                      .vjp = vjp_diag_embed,
                                      .jvp = jvp_linear,
+                                     .batch = batch_leading,
                                      .saves_in = 0,
-                                     .linear_in = 1,
                                      .doc = {.group = "shape",
-                                             .summary = "matrices with x on a diagonal and zeros elsewhere",
-                                             .formula = "out[…, i, i + offset] = x[…, i], else 0"}});
+                                             .summary = "matrices with given diagonals and zeros elsewhere",
+                                             .formula = "out[…, i, i + offsetₖ] = xₖ[…, i], else 0"}});
 
 Tensor embed(const Tensor& x, std::int64_t offset, std::int64_t rows, std::int64_t cols) {
-  return apply(diag_embed_op, make_attrs(DiagEmbedAttrs{offset, rows, cols}), x);
+  return apply(diag_embed_op, make_attrs(DiagEmbedAttrs{{offset}, rows, cols}), x);
 }
 
 Tensor last_diagonal(const Tensor& x, std::int64_t offset) {

@@ -7,6 +7,7 @@
 #include <array>
 #include <tuple>
 
+#include "ops/batching.h"
 #include "ops/elementwise.h"
 #include "ops/expr.h"
 #include "ops/op.h"
@@ -44,6 +45,7 @@ Op elementwise_op(std::string name, int kernel, OpDoc doc) {
   op.name = std::move(name);
   op.infer = infer_same<1>;
   op.kernel = run_elementwise;
+  op.batch = batch_broadcasting;
   op.kernel_id = kernel;
   op.doc = doc;
   return op;

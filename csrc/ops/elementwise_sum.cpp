@@ -6,6 +6,7 @@
 #include <array>
 
 #include "evolute/ops.h"
+#include "ops/batching.h"
 #include "ops/op.h"
 
 namespace evolute {
@@ -57,6 +58,23 @@ void jvp_summed(const Op&, JvpArgs& a) {
     if (a.out_tangents[i].defined()) a.out_tangents[i] = sum_to(a.out_tangents[i], a.out[i].shape());
 }
 
+void batch_summed(const Op&, BatchArgs& a) {
+  const auto& attrs = attrs_as<SummedAttrs>(a.attrs);
+  const int ndim = most_axes(a);
+  Tensors operands;
+  for (std::size_t i = 0; i < a.in.size(); ++i) operands.push_back(aligned(a, i, ndim));
+  SmallVector<Shape, kMostResults> shapes;
+  SmallVector<const Shape*, kMostResults> pointers;
+  for (const Aval& r : a.result) {
+    Shape shape = r.shape;
+    while (shape.size() < ndim) shape.insert(0, 1);
+    shapes.push_back(batched_shape(a.size, shape));
+  }
+  for (const Shape& s : shapes) pointers.push_back(&s);
+  apply_summed(*attrs.op, operands, pointers, a.out);
+  for (std::size_t i = 0; i < a.out.size(); ++i) a.out[i] = reshape(a.out[i], batched_shape(a.size, a.result[i].shape));
+}
+
 const Op& summed = define_op([] {
   Op op;
   op.name = "elementwise_sum";
@@ -64,6 +82,7 @@ const Op& summed = define_op([] {
   op.kernel = run_summed;
   op.vjp = vjp_summed;
   op.jvp = jvp_summed;
+  op.batch = batch_summed;
   op.doc = {"derivative kernel", "results of an elementwise kernel, summed over broadcast axes", ""};
   return op;
 }());

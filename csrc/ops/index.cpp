@@ -1,5 +1,6 @@
 // Indexing with arrays of integers.
 #include "evolute/ops.h"
+#include "ops/batching.h"
 #include "ops/shape_ops.h"
 
 namespace evolute {
@@ -138,11 +139,53 @@ void jvp_scatter_set(const Op&, JvpArgs& a) {
                                   updates.defined() ? updates : zeros_like(a.in[1]), a.in.subspan(2));
 }
 
+// Indices of the same places in every example leave its axis alone, and it stays behind those of the indices. Where
+// they differ from example to example, the number of the example is one index more.
+struct BatchedAddress {
+  AttrsPtr attrs;
+  Tensors indices;
+  int ndim;         // axes of the indices for one example
+  bool by_example;  // they differ
+};
+BatchedAddress batched_address(const BatchArgs& a, std::size_t first, bool indexed_is_batched) {
+  BatchedAddress r{nullptr, {}, 0, false};
+  for (std::size_t i = first; i < a.in.size(); ++i) {
+    r.ndim = std::max(r.ndim, example_ndim(a, i));
+    r.by_example = r.by_example || a.batched[i];
+  }
+  Axes axes = attrs_as<IndexAttrs>(a.attrs).axes;
+  if (indexed_is_batched) axes = batched_axes(axes);
+  if (indexed_is_batched && r.by_example) {
+    axes.insert(0, 0);
+    Shape shape = Shape::filled(r.ndim + 1, 1);
+    shape[0] = a.size;
+    r.indices.push_back(reshape(arange(0, static_cast<double>(a.size), 1, int64), shape));
+  }
+  for (std::size_t i = first; i < a.in.size(); ++i) r.indices.push_back(aligned(a, i, r.ndim));
+  r.attrs = make_attrs(IndexAttrs{axes});
+  return r;
+}
+
+void batch_gather(const Op&, BatchArgs& a) {
+  const BatchedAddress to = batched_address(a, 1, a.batched[0]);
+  const Tensor picked = run_gather(to.attrs, a.in[0], to.indices);
+  a.out[0] = to.by_example ? picked : moveaxis(picked, to.ndim, 0);
+}
+
+void batch_scatter(const Op& op, BatchArgs& a) {
+  const BatchedAddress to = batched_address(a, 2, true);
+  const Tensor updates = with_examples(a, 1);
+  Tensors operands{with_examples(a, 0), to.by_example ? updates : moveaxis(updates, 0, to.ndim)};
+  for (const Tensor& i : to.indices) operands.push_back(i);
+  a.out[0] = apply(op, to.attrs, operands);
+}
+
 const Op& gather_op = define_op({.name = "gather",
                                  .infer = infer_gather,
                                  .kernel = kernel_gather,
                                  .vjp = vjp_gather,
                                  .jvp = jvp_linear_in_first,
+                                 .batch = batch_gather,
                                  .saves_in = ~1u,
                                  .linear_in = 1,
                                  .doc = {.group = "indexing",
@@ -154,6 +197,7 @@ const Op& scatter_add_op = define_op({.name = "scatter_add",
                                       .kernel = kernel_scatter<ScatterMode::Add>,
                                       .vjp = vjp_scatter_add,
                                       .jvp = jvp_scatter_add,
+                                      .batch = batch_scatter,
                                       .saves_in = ~3u,
                                       .doc = {.group = "indexing",
                                               .summary = "a copy with updates added at given indices",
@@ -165,6 +209,7 @@ const Op& scatter_set_op =
                .kernel = kernel_scatter<ScatterMode::Set>,
                .vjp = vjp_scatter_set,
                .jvp = jvp_scatter_set,
+               .batch = batch_scatter,
                .saves_in = ~3u,
                .doc = {.group = "indexing",
                        .summary = "a copy with elements at given indices replaced; the last wins",

@@ -4,6 +4,7 @@
 // differentiation" (2008), and I. Murray, "Differentiation of the Cholesky decomposition" (2016). They call the
 // primitives again, so they hold at any order. Ȧ is the tangent of A, Ā its cotangent.
 #include "evolute/ops.h"
+#include "ops/batching.h"
 #include "ops/shape_ops.h"
 
 namespace evolute {
@@ -111,6 +112,7 @@ const Op& cholesky_op =
                .kernel = run_cholesky,
                .vjp = vjp_cholesky,
                .jvp = jvp_cholesky,
+               .batch = batch_leading,
                .saves_in = 0,
                .saves_out = true,
                .doc = {"linear algebra",
@@ -125,6 +127,15 @@ const Op& cholesky_op =
 // Cotangent of A. The product with X sums over a right-hand side, so it comes before the sum over broadcast axes.
 Tensor lhs_cotangent(const Tensor& b_bar, const Tensor& x, bool transpose) {
   return neg(transpose ? matmul(x, b_bar, false, true) : matmul(b_bar, x, false, true));
+}
+
+// One matrix for all examples is factorised once: their right-hand sides are its columns.
+void batch_system(const Op& op, BatchArgs& v) {
+  const Tensor &a = v.in[0], &b = v.in[1];
+  if (v.batched[0] || a.ndim() != 2 || b.ndim() != 3) return batch_broadcasting(op, v);
+  const std::int64_t n = b.shape(1), k = b.shape(2);
+  const Tensor columns = reshape(swapaxes(b, 0, 1), {n, v.size * k});
+  v.out[0] = swapaxes(reshape(apply(op, AttrsPtr(v.attrs), a, columns), {n, v.size, k}), 0, 1);
 }
 
 void run_solve(const Op&, const Attrs* attrs, ArrayRefs in, std::span<Array* const> out) {
@@ -151,6 +162,7 @@ const Op& solve_op =
                .kernel = run_solve,
                .vjp = vjp_solve,
                .jvp = jvp_solve,
+               .batch = batch_system,
                .saves_in = 1u << 0,
                .saves_out = true,
                .doc = {"linear algebra", "solution of a system of linear equations; inf or NaN where it is singular",
@@ -188,6 +200,7 @@ const Op& solve_triangular_op = define_op(
      .kernel = run_triangular,
      .vjp = vjp_triangular,
      .jvp = jvp_triangular,
+     .batch = batch_system,
      .saves_in = 1u << 0,
      .saves_out = true,
      .doc = {"linear algebra", "solution of a triangular system; the other triangle is not read", "op(a) x = b"}});
@@ -217,6 +230,7 @@ const Op& det_op =
                .kernel = run_determinant<false>,
                .vjp = vjp_det,
                .jvp = jvp_det,
+               .batch = batch_leading,
                .doc = {"linear algebra", "determinant; its gradient needs no inverse, up to 3 x 3 no derivative does",
                        "out = det a"}});
 
@@ -247,6 +261,7 @@ const Op& cofactor_op =
                .kernel = run_cofactor,
                .vjp = vjp_cofactor,
                .jvp = jvp_cofactor,
+               .batch = batch_leading,
                .saves_out = true,
                .doc = {"linear algebra", "matrix of cofactors, the derivative of det; exact at singular matrices",
                        "out = d det a / d a"}});
@@ -263,6 +278,7 @@ const Op& logabsdet_op =
                .kernel = run_determinant<true>,
                .vjp = vjp_logabsdet,
                .jvp = jvp_logabsdet,
+               .batch = batch_leading,
                .doc = {"linear algebra", "logarithm of the absolute value of the determinant", "out = log |det a|"}});
 
 // ---- what the functions share

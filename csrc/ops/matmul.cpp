@@ -1,6 +1,7 @@
 // The matrix product and what is made of it. Its derivatives are products of the same kind: transposes are flags, so no
 // rule moves data.
 #include "evolute/ops.h"
+#include "ops/batching.h"
 #include "ops/shape_ops.h"
 
 namespace evolute {
@@ -90,11 +91,46 @@ void jvp_matmul(const Op& op, JvpArgs& v) {
   v.out_tangents[0] = add_cotangents(ta, tb);
 }
 
+// `x` with the axes (rows, cols) last, which exchanges them in memory only where both are longer than 1.
+Tensor with_last(const Tensor& x, std::int64_t rows, std::int64_t cols) {
+  Shape shape = x.shape();
+  shape[shape.size() - 2] = rows;
+  shape[shape.size() - 1] = cols;
+  return reshape(x, shape);
+}
+
+// With one matrix for all examples, these are more rows of the other operand; where that has its rows in the columns,
+// Cᵀ = Bᵀ Aᵀ. Products over a single element are products of elements.
+void batch_matmul(const Op& op, BatchArgs& v) {
+  const auto& f = attrs_as<MatmulAttrs>(v.attrs);
+  const Shape& result = v.result[0].shape;
+  const std::int64_t m = result[result.size() - 2], n = result.back();
+  const Tensor &a = v.in[0], &b = v.in[1];
+  const std::int64_t k = a.shape(f.transpose_a ? -2 : -1);
+  const Shape shape = batched_shape(v.size, result);
+  const auto rows = [&](const Tensor& x) {
+    return reshape(x, {x.shape().product() / std::max<std::int64_t>(k, 1), k});
+  };
+  if (k > 0 && !v.batched[1] && b.ndim() == 2 && (!f.transpose_a || m == 1)) {
+    v.out[0] = reshape(product(op, rows(a), b, false, f.transpose_b), shape);
+    return;
+  }
+  if (k > 0 && !v.batched[0] && a.ndim() == 2 && b.ndim() == 3 && (f.transpose_b || n == 1)) {
+    const Tensor t = product(op, rows(b), a, false, !f.transpose_a);
+    v.out[0] = swapaxes(reshape(t, {v.size, n, m}), -1, -2);
+    return;
+  }
+  const int ndim = most_axes(v);
+  const Tensor x = aligned(v, 0, ndim), y = aligned(v, 1, ndim);
+  v.out[0] = k == 1 ? mul(with_last(x, m, 1), with_last(y, 1, n)) : product(op, x, y, f.transpose_a, f.transpose_b);
+}
+
 const Op& matmul_op = define_op({.name = "matmul",
                                  .infer = infer_matmul,
                                  .kernel = run_matmul,
                                  .vjp = vjp_matmul,
                                  .jvp = jvp_matmul,
+                                 .batch = batch_matmul,
                                  .linear_in = 3,
                                  .doc = {"products", "matrix product over the last two axes", "out = op(a) op(b)"}});
 

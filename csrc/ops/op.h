@@ -43,6 +43,19 @@ struct JvpArgs {
 };
 using JvpRule = void (*)(const Op& op, JvpArgs& a);
 
+// Batching rule: the op on all examples at once. Operands belong to the level below the batch; those that differ from
+// example to example have one element per example along a new first axis.
+struct BatchArgs {
+  const Attrs* attrs;
+  std::int64_t size;  // number of examples
+  std::span<const Tensor> in;
+  std::span<const bool> batched;  // which operands have the axis; at least one has, if there are any operands
+  std::span<const Aval> result;   // the outputs for one example
+  std::span<Tensor> out;          // to be set, with the axis …
+  std::span<bool> out_batched;    // … unless this is set to false: the same for all examples
+};
+using BatchRule = void (*)(const Op& op, BatchArgs& a);
+
 // Shapes and dtypes of the outputs. Throws ShapeError or DTypeError that names the op.
 using InferRule = void (*)(const Op& op, const Attrs* attrs, std::span<const Tensor> in, SmallVector<Aval, 1>& out);
 // Computes into freshly allocated row-major outputs.
@@ -75,6 +88,7 @@ struct Op {
   ShortcutRule shortcut = nullptr;
   VjpRule vjp = nullptr;  // null: not differentiable (integer or boolean result, or zero derivative)
   JvpRule jvp = nullptr;
+  BatchRule batch = nullptr;     // every op has one
   std::uint32_t saves_in = ~0u;  // bit i: the reverse rule reads input i (bit 31 stands for all further inputs)
   std::uint32_t linear_in = 0;   // bit i: all outputs are linear in input i, whatever the others are
   bool saves_out = false;        // the reverse rule reads the outputs

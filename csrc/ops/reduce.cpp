@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "evolute/ops.h"
+#include "ops/batching.h"
 #include "ops/shape_ops.h"
 
 namespace evolute {
@@ -45,6 +46,10 @@ void run_reduce(const Op&, const Attrs* attrs, ArrayRefs in, std::span<Array* co
   backend_of(*out[0]).reduce(R, *in[0], axes_of(attrs), *out[0]);
 }
 
+void batch_reduce(const Op& op, BatchArgs& a) {
+  a.out[0] = apply(op, make_attrs(ReduceAttrs{batched_axes(axes_of(a.attrs))}), a.in);
+}
+
 // ---- sum
 
 void vjp_sum(const Op&, VjpArgs& a) {
@@ -57,6 +62,7 @@ const Op& sum_op = define_op({.name = "sum",
                               .kernel = run_reduce<Reduction::Sum>,
                               .vjp = vjp_sum,
                               .jvp = jvp_linear,
+                              .batch = batch_reduce,
                               .saves_in = 0,
                               .linear_in = 1,
                               .doc = {"reduction", "sum of the elements along axes", "out = Σ x"}});
@@ -146,6 +152,7 @@ const Op& prod_op = define_op({.name = "prod",
                                .kernel = run_reduce<Reduction::Prod>,
                                .vjp = vjp_prod,
                                .jvp = jvp_prod,
+                               .batch = batch_reduce,
                                .doc = {"reduction", "product of the elements along axes", "out = Π x"}});
 
 // ---- max, min
@@ -172,6 +179,7 @@ const Op& max_op =
                .kernel = run_reduce<Reduction::Max>,
                .vjp = vjp_extremum,
                .jvp = jvp_extremum,
+               .batch = batch_reduce,
                .saves_out = true,
                .doc = {"reduction", "largest element along axes; ties share the derivative equally", "out = max x"}});
 const Op& min_op =
@@ -180,6 +188,7 @@ const Op& min_op =
                .kernel = run_reduce<Reduction::Min>,
                .vjp = vjp_extremum,
                .jvp = jvp_extremum,
+               .batch = batch_reduce,
                .saves_out = true,
                .doc = {"reduction", "smallest element along axes; ties share the derivative equally", "out = min x"}});
 
@@ -188,11 +197,13 @@ const Op& min_op =
 const Op& any_op = define_op({.name = "any",
                               .infer = infer_reduce,
                               .kernel = run_reduce<Reduction::Any>,
+                              .batch = batch_reduce,
                               .saves_in = 0,
                               .doc = {"reduction", "whether some element along axes is not 0", "out = ∃ x ≠ 0"}});
 const Op& all_op = define_op({.name = "all",
                               .infer = infer_reduce,
                               .kernel = run_reduce<Reduction::All>,
+                              .batch = batch_reduce,
                               .saves_in = 0,
                               .doc = {"reduction", "whether every element along axes is not 0", "out = ∀ x ≠ 0"}});
 
@@ -209,14 +220,20 @@ void run_arg_reduce(const Op&, const Attrs* attrs, ArrayRefs in, std::span<Array
   backend_of(*out[0]).arg_reduce(Max, *in[0], attrs_as<ArgReduceAttrs>(attrs).axis, *out[0]);
 }
 
+void batch_arg_reduce(const Op& op, BatchArgs& a) {
+  a.out[0] = apply(op, make_attrs(ArgReduceAttrs{attrs_as<ArgReduceAttrs>(a.attrs).axis + 1}), a.in);
+}
+
 const Op& argmax_op = define_op({.name = "argmax",
                                  .infer = infer_arg_reduce,
                                  .kernel = run_arg_reduce<true>,
+                                 .batch = batch_arg_reduce,
                                  .saves_in = 0,
                                  .doc = {"reduction", "index of the first largest element", "x[out] = max x"}});
 const Op& argmin_op = define_op({.name = "argmin",
                                  .infer = infer_arg_reduce,
                                  .kernel = run_arg_reduce<false>,
+                                 .batch = batch_arg_reduce,
                                  .saves_in = 0,
                                  .doc = {"reduction", "index of the first smallest element", "x[out] = min x"}});
 
@@ -234,12 +251,18 @@ void vjp_cumsum(const Op&, VjpArgs& a) {
   a.grads[0] = cumsum(a.cotangent(), f.axis, !f.reverse);
 }
 
+void batch_cumsum(const Op& op, BatchArgs& a) {
+  const auto& f = attrs_as<CumsumAttrs>(a.attrs);
+  a.out[0] = apply(op, make_attrs(CumsumAttrs{f.axis + 1, f.reverse}), a.in);
+}
+
 const Op& cumsum_op =
     define_op({.name = "cumsum",
                .infer = infer_cumsum,
                .kernel = run_cumsum,
                .vjp = vjp_cumsum,
                .jvp = jvp_linear,
+               .batch = batch_cumsum,
                .saves_in = 0,
                .linear_in = 1,
                .doc = {"reduction", "running sum along an axis, from its end if `reverse`", "out[i] = Σ x[j], j ≤ i"}});

@@ -1,5 +1,6 @@
 // Choosing between tensors element by element.
 #include "evolute/ops.h"
+#include "ops/batching.h"
 #include "ops/shape_ops.h"
 
 namespace evolute {
@@ -41,6 +42,7 @@ const Op& where_op = define_op({.name = "where",
                                 .kernel = kernel_where,
                                 .vjp = vjp_where,
                                 .jvp = jvp_where,
+                                .batch = batch_broadcasting,
                                 .saves_in = 1u << 0,
                                 .doc = {.group = "elementwise",
                                         .summary = "one of two values, as a condition says",

@@ -2,6 +2,7 @@
 #include <numeric>
 
 #include "evolute/ops.h"
+#include "ops/batching.h"
 #include "ops/shape_ops.h"
 
 namespace evolute {
@@ -90,11 +91,14 @@ Ref<Array> view_reshape(const Op&, const Attrs*, const Array& in, const Aval& ou
 
 void vjp_reshape(const Op&, VjpArgs& a) { a.grads[0] = reshape(a.cotangent(), a.in_aval[0]->shape); }
 
+void batch_reshape(const Op&, BatchArgs& a) { a.out[0] = reshape(a.in[0], batched_shape(a.size, a.result[0].shape)); }
+
 const Op& reshape_op = define_op({.name = "reshape",
                                   .infer = infer_reshape,
                                   .view = view_reshape,
                                   .vjp = vjp_reshape,
                                   .jvp = jvp_linear,
+                                  .batch = batch_reshape,
                                   .saves_in = 0,
                                   .linear_in = 1,
                                   .doc = {.group = "shape",
@@ -122,12 +126,19 @@ void vjp_transpose(const Op&, VjpArgs& a) {
   a.grads[0] = transpose(a.cotangent(), inverse);
 }
 
+void batch_transpose(const Op&, BatchArgs& a) {
+  Axes perm = batched_axes(attrs_as<PermAttrs>(a.attrs).perm);
+  perm.insert(0, 0);
+  a.out[0] = transpose(a.in[0], perm);
+}
+
 const Op& transpose_op = define_op(
     {.name = "transpose",
      .infer = infer_transpose,
      .view = view_transpose,
      .vjp = vjp_transpose,
      .jvp = jvp_linear,
+     .batch = batch_transpose,
      .saves_in = 0,
      .linear_in = 1,
      .doc = {.group = "shape", .summary = "axes in another order", .formula = "out.shape[i] = x.shape[perm[i]]"}});
@@ -151,11 +162,17 @@ Ref<Array> view_broadcast_to(const Op&, const Attrs*, const Array& in, const Ava
 
 void vjp_broadcast_to(const Op&, VjpArgs& a) { a.grads[0] = sum_to(a.cotangent(), a.in_aval[0]->shape); }
 
+void batch_broadcast_to(const Op&, BatchArgs& a) {
+  const Shape& shape = a.result[0].shape;
+  a.out[0] = broadcast_to(aligned(a, 0, shape.size()), batched_shape(a.size, shape));
+}
+
 const Op& broadcast_to_op = define_op({.name = "broadcast_to",
                                        .infer = infer_broadcast_to,
                                        .view = view_broadcast_to,
                                        .vjp = vjp_broadcast_to,
                                        .jvp = jvp_linear,
+                                       .batch = batch_broadcast_to,
                                        .saves_in = 0,
                                        .linear_in = 1,
                                        .doc = {.group = "shape",

@@ -1,5 +1,6 @@
 // Windows of a tensor: slices, what joins them, and what is made of both.
 #include "evolute/ops.h"
+#include "ops/batching.h"
 #include "ops/shape_ops.h"
 
 namespace evolute {
@@ -73,11 +74,21 @@ void vjp_unslice(const Op&, VjpArgs& a) {
   a.grads[0] = window(a.cotangent(), w.start, w.step, a.in_aval[0]->shape);
 }
 
+// The same window for all examples.
+void batch_window(const Op& op, BatchArgs& a) {
+  SliceAttrs w = attrs_as<SliceAttrs>(a.attrs);
+  w.start.insert(0, 0);
+  w.step.insert(0, 1);
+  w.shape = batched_shape(a.size, w.shape);
+  a.out[0] = apply(op, make_attrs(std::move(w)), a.in);
+}
+
 const Op& slice_op = define_op({.name = "slice",
                                 .infer = infer_slice,
                                 .view = view_slice,
                                 .vjp = vjp_slice,
                                 .jvp = jvp_linear,
+                                .batch = batch_window,
                                 .saves_in = 0,
                                 .linear_in = 1,
                                 .doc = {.group = "indexing",
@@ -90,6 +101,7 @@ const Op& unslice_op =
                .kernel = kernel_unslice,
                .vjp = vjp_unslice,
                .jvp = jvp_linear,
+               .batch = batch_window,
                .saves_in = 0,
                .linear_in = 1,
                .doc = {.group = "indexing",
@@ -170,12 +182,20 @@ void vjp_concat(const Op&, VjpArgs& a) {
   }
 }
 
+void batch_concat(const Op& op, BatchArgs& a) {
+  const auto& [axis, extents] = attrs_as<ConcatAttrs>(a.attrs);
+  Tensors operands;
+  for (std::size_t i = 0; i < a.in.size(); ++i) operands.push_back(with_examples(a, i));
+  a.out[0] = apply(op, make_attrs(ConcatAttrs{axis + 1, extents}), operands);
+}
+
 const Op& concat_op = define_op(
     {.name = "concat",
      .infer = infer_concat,
      .kernel = kernel_concat,
      .vjp = vjp_concat,
      .jvp = jvp_linear,
+     .batch = batch_concat,
      .saves_in = 0,
      .doc = {
          .group = "shape", .summary = "tensors one after the other along an axis", .formula = "out = [x₀, x₁, …]"}});

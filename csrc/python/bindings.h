@@ -62,6 +62,7 @@ void define_ops(py::module_& m);
 void define_exports(Methods& def);
 void define_table(py::module_& m);
 void define_transforms(py::module_& m);
+void define_batch(py::module_& m);
 void define_compiled(py::module_& m);
 void define_control(py::module_& m);
 

@@ -175,6 +175,7 @@ void define_table(py::module_& m) {
           row["formula"] = std::string(op->doc.formula);
           row["reverse"] = op->vjp != nullptr;
           row["forward"] = op->jvp != nullptr;
+          row["batching"] = op->batch != nullptr;
           for (const ElementwiseFunction& f : elementwise_functions())
             if (f.op == op) {
               constexpr const char* kinds[] = {"real", "number", "logical"};
@@ -226,6 +227,7 @@ PYBIND11_MODULE(_evolute, m) {
   define_ops(m);
   define_table(m);
   define_transforms(m);
+  define_batch(m);
   define_compiled(m);
   define_control(m);
   // Long loops run without the interpreter lock, and would not hear of Ctrl-C.

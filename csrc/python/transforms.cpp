@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "autodiff/jet.h"
+#include "evolute/autodiff.h"
 #include "evolute/ops.h"
 #include "python/bindings.h"
 #include "python/tree.h"
@@ -228,6 +229,67 @@ py::tuple jvp_function(const py::function& fn, const py::tuple& args, const py::
   return py::make_tuple(lowered(out, *jet), derivative);
 }
 
+// Derivatives of all outputs by the arguments at the positions: in the structure of the output, each tensor of which
+// becomes a tuple with one entry per position (`single`: that entry), in the structure of the argument.
+py::tuple jacobian_function(const py::function& fn, const py::tuple& args, const py::dict& kwargs,
+                            const std::vector<int>& positions, bool single, const std::string& mode, bool has_aux,
+                            const std::string& what) {
+  const int n = static_cast<int>(args.size());
+  std::vector<int> at;
+  std::vector<Tensor> inputs;
+  for (int p : positions) {
+    if (p < -n || p >= n)
+      throw ValueError(cat(what, ": grad_position ", p, " is out of range for ", n, " positional arguments"));
+    at.push_back(p < 0 ? p + n : p);
+    const bool strict = !is_structure(args[at.back()]);
+    visit_leaves(args[at.back()], [&](py::handle o) {
+      const Tensor x = differentiable_leaf(o, strict, what.c_str());
+      if (!x.defined()) return;
+      require_differentiable(x, what.c_str());
+      inputs.push_back(x);
+    });
+  }
+  py::object output, aux = py::none();
+  const Function f = [&](const TensorList& x) {
+    py::list call(args);
+    std::size_t next = 0;
+    for (int p : at)
+      call[p] = map_leaves(args[p], [&](py::handle o) -> py::object {
+        return is_number_like(o) ? wrapped(x[next++]) : py::reinterpret_borrow<py::object>(o);
+      });
+    const py::object out = fn(*py::tuple(call), **kwargs);
+    output = without_aux(out, has_aux, what.c_str());
+    if (has_aux) aux = out[py::slice(py::int_(1), py::none(), py::none())];
+    TensorList leaves = output_leaves(output, what.c_str());
+    for (const Tensor& y : leaves)
+      if (!is_floating(y.dtype()))
+        throw DTypeError(cat(what, ": the function's output is ", y.aval(), ", which has no derivative"));
+    return leaves;
+  };
+  std::vector<int> wanted(inputs.size());
+  std::iota(wanted.begin(), wanted.end(), 0);
+  const Jacobian j = (mode == "forward"   ? jacobian_forward
+                      : mode == "reverse" ? jacobian_reverse
+                                          : jacobian)(f, inputs, wanted);
+  std::size_t row = 0;
+  const py::object result = map_leaves(output, [&](py::handle y) -> py::object {
+    if (y.is_none()) return py::none();
+    const TensorList& blocks = j[row++];
+    std::size_t next = 0;
+    py::tuple by_position(at.size());
+    for (std::size_t i = 0; i < at.size(); ++i)
+      by_position[i] = map_leaves(args[at[i]], [&](py::handle o) -> py::object {
+        return is_number_like(o) ? wrapped(blocks[next++]) : py::none();
+      });
+    return single ? py::object(by_position[0]) : py::object(by_position);
+  });
+  aux = map_leaves(aux, [](py::handle o) -> py::object {
+    if (!is_tensor(o.ptr()) || as_py_tensor(o.ptr())->variable) return py::reinterpret_borrow<py::object>(o);
+    return wrapped(settle(value_of(o.ptr())));
+  });
+  return py::make_tuple(result, aux);
+}
+
 }  // namespace
 
 void define_transforms(py::module_& m) {
@@ -248,6 +310,11 @@ void define_transforms(py::module_& m) {
   m.def("jvp", jvp_function, arg("fn"), arg("args"), arg("tangents"), arg("kwargs"), arg("has_aux"),
         "jvp(fn: Callable[..., Any], args: tuple[Any, ...], tangents: tuple[Any, ...], kwargs: dict[str, Any], "
         "has_aux: bool) -> tuple[Any, Any]\n\nValue of fn and its derivative along the tangents.");
+  m.def("jacobian", jacobian_function, arg("fn"), arg("args"), arg("kwargs"), arg("positions"), arg("single"),
+        arg("mode"), arg("has_aux"), arg("what"),
+        "jacobian(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], positions: Sequence[int], "
+        "single: bool, mode: str, has_aux: bool, what: str) -> tuple[Any, Any]\n\n"
+        "Jacobian of fn, and what it returns beside the output. `mode` is 'forward', 'reverse' or '' for the cheaper.");
 }
 
 }  // namespace evolute::python

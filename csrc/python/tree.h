@@ -64,10 +64,10 @@ py::object map_leaves(py::handle o, F&& f) {
 }
 
 // Calls `f(leaf, partner)` on every leaf of `o` in order, with what stands in the same place of `with`; None there
-// stands for None at every leaf below. Throws ValueError where the structures differ; `what` and `role` say what `with`
-// is.
+// stands for None at every leaf below, and with `prefix` so does an integer. Throws ValueError where the structures
+// differ; `what` and `role` say what `with` is.
 template <class F>
-void match_leaves(py::handle o, py::handle with, const char* what, const char* role, F&& f) {
+void match_leaves(py::handle o, py::handle with, const char* what, const char* role, F&& f, bool prefix = false) {
   const auto differ = [&](const std::string& needs, const std::string& got) {
     throw ValueError(
         cat(what, ": ", role, " must have the structure of what it belongs to: needs ", needs, ", got ", got));
@@ -77,14 +77,16 @@ void match_leaves(py::handle o, py::handle with, const char* what, const char* r
   };
   const bool sequence = PyTuple_Check(o.ptr()) || PyList_CheckExact(o.ptr());
   if (!sequence && !PyDict_Check(o.ptr())) return f(o, with);
-  if (with.is_none()) return visit_leaves(o, [&](py::handle leaf) { f(leaf, with); });
+  if (with.is_none() || (prefix && PyLong_Check(with.ptr())))
+    return visit_leaves(o, [&](py::handle leaf) { f(leaf, with); });
   if (sequence) {
     const Py_ssize_t n = PySequence_Fast_GET_SIZE(o.ptr());
     if (!PyTuple_Check(with.ptr()) && !PyList_CheckExact(with.ptr())) differ(cat("a tuple of ", n), kind(with));
     const Py_ssize_t m = PySequence_Fast_GET_SIZE(with.ptr());
     if (m != n) differ(cat("a tuple of ", n), cat("one of ", m));
     for (Py_ssize_t i = 0; i < n; ++i)
-      match_leaves(PySequence_Fast_GET_ITEM(o.ptr(), i), PySequence_Fast_GET_ITEM(with.ptr(), i), what, role, f);
+      match_leaves(PySequence_Fast_GET_ITEM(o.ptr(), i), PySequence_Fast_GET_ITEM(with.ptr(), i), what, role, f,
+                   prefix);
     return;
   }
   if (!PyDict_Check(with.ptr())) differ("a dict", kind(with));
@@ -97,7 +99,7 @@ void match_leaves(py::handle o, py::handle with, const char* what, const char* r
       PyErr_Clear();
       differ(cat("the key ", std::string(py::repr(key))), "a dict without it");
     }
-    match_leaves(value, partner, what, role, f);
+    match_leaves(value, partner, what, role, f, prefix);
   }
 }
 

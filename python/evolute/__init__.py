@@ -42,18 +42,17 @@ from evolute._evolute import (
 from evolute.common.initializer import initializer
 from evolute.context import GRAPH_MODE, PYNATIVE_MODE, get_context, set_context
 from evolute.dtype import dtype_to_nptype, dtype_to_pytype, pytype_to_dtype
+from evolute.jacobians import hessian, hvp, jacfwd, jacobian, jacrev
 from evolute.parameter import Parameter, ParameterTuple
 from evolute.serialization import load_checkpoint, load_param_into_net, save_checkpoint
 from evolute.transforms import (
     GradOperation,
     get_grad,
     grad,
-    hessian,
-    jacfwd,
-    jacrev,
     jvp,
     value_and_grad,
     vjp,
+    vmap,
 )
 
 __version__ = "0.1.0"
@@ -89,10 +88,12 @@ __all__ = [
     "get_grad",
     "grad",
     "hessian",
+    "hvp",
     "initializer",
     "int32",
     "int64",
     "jacfwd",
+    "jacobian",
     "jacrev",
     "jit",
     "jvp",
@@ -109,4 +110,5 @@ __all__ = [
     "set_num_threads",
     "value_and_grad",
     "vjp",
+    "vmap",
 ]

@@ -1,4 +1,4 @@
-"""Derivatives of Python functions and cells: `GradOperation`, `grad`, `jvp`, `vjp` and what is built from them."""
+"""Transforms of Python functions and cells: `GradOperation`, `grad`, `jvp`, `vjp` and `vmap`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 from evolute import _compile, _evolute
-from evolute._evolute import DTypeError, ShapeError, Tensor
+from evolute._evolute import Tensor
 
 Positions: TypeAlias = int | Sequence[int]
 
@@ -75,14 +75,14 @@ def _weights(weights: Any) -> tuple[Tensor, ...]:
     return tuple(weights)
 
 
-def _positions(position: Any) -> tuple[int, ...]:
+def _positions(position: Any, what: str = "grad") -> tuple[int, ...]:
     if isinstance(position, int) and not isinstance(position, bool):
         return (position,)
     if isinstance(position, (tuple, list)) and position and all(type(p) is int for p in position):
         if len(set(position)) != len(position):
-            raise ValueError(f"grad: grad_position {position} names a position twice")
+            raise ValueError(f"{what}: grad_position {position} names a position twice")
         return tuple(position)
-    raise TypeError(f"grad: grad_position must be an integer or a tuple of integers, got {position!r}")
+    raise TypeError(f"{what}: grad_position must be an integer or a tuple of integers, got {position!r}")
 
 
 def _callable(fn: Any, what: str) -> Callable[..., Any]:
@@ -393,110 +393,67 @@ def vjp(fn: Callable[..., Any], inputs: Any, v: Any = None, *, has_aux: bool = F
     return _run(fn, ("vjp", several, has_aux), body, (args, v), {})
 
 
-# ---- whole Jacobians ------------------------------------------------------------------------------------------------
+# ---- many examples at once ------------------------------------------------------------------------------------------
 
 
-def _unit_vectors(x: Tensor) -> list[Tensor]:
-    """Return the basis of x's space, each vector in x's shape."""
-    basis = _evolute.eye(x.size, dtype=x.dtype)
-    return [basis[i].reshape(x.shape) for i in range(x.size)]
+def vmap(fn: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable[..., Any]:
+    """Map `fn`, written for one example, over an axis of its arguments.
 
+    `fn` runs once, on values that stand for all examples, and every operation in it works on all of them. It nests with
+    itself and with derivatives in any order, eager and in graph mode; `vmap(grad(loss), (None, 0, 0))` gives the
+    gradient of each example.
 
-def _argument(args: tuple[Any, ...], argnum: int, what: str) -> tuple[int, Tensor]:
-    """Return the position of an argument, counted from the front, and its value."""
-    if not -len(args) <= argnum < len(args):
-        raise ValueError(f"{what}: argnum {argnum} is out of range for {len(args)} positional arguments")
-    x = args[argnum]
-    if not isinstance(x, Tensor):
-        if not isinstance(x, float) and not hasattr(x, "__array__"):
-            raise DTypeError(
-                f"{what}: cannot differentiate with respect to an argument of type {type(x).__name__}; "
-                "give a float32 or float64 tensor"
-            )
-        x = Tensor(x)
-    return argnum % len(args), x
+    Parameters
+    ----------
+    fn : callable
+        Function or cell. Parameters, and tensors from outside, are the same for all examples.
+    in_axes : int, None, or tuple with one entry per argument
+        Axis along which the examples lie, counted from the end if negative; None for what is the same for all. An entry
+        stands for all tensors of its argument, or has the argument's structure. Arrays among keyword arguments are
+        mapped along axis 0.
+    out_axes : int, None, or structure of these
+        Axis along which the results are stacked. Results that do not depend on mapped arguments are repeated, or with
+        None returned as they are.
 
+    Returns
+    -------
+    callable
+        A function of the same arguments with an axis more.
 
-def _one_tensor(value: Any, what: str) -> Tensor:
-    if not isinstance(value, Tensor):
-        raise DTypeError(f"{what}: the function must return one tensor, got {type(value).__name__}")
-    return value
+    Raises
+    ------
+    ShapeError
+        By the function: if the numbers of examples differ.
+    ValueError
+        By the function: if nothing is mapped, an axis does not exist, the structures differ, or out_axes is None for
+        a result that differs from example to example.
+    TraceError
+        By the function: if `fn` asks for the value of a tensor, or writes a value per example to a parameter.
 
-
-def jacfwd(fn: Callable[..., Any], argnum: int = 0) -> Callable[..., Tensor]:
-    """Jacobian by forward mode: one pass per element of the argument.
-
-    The result has the shape (*output.shape, *argument.shape).
-
-    Examples
-    --------
-    >>> import evolute as ev
-    >>> print(ev.jacfwd(lambda x: x * x)(ev.Tensor([1.0, 2.0])))
-    [[2. 0.]
-     [0. 4.]]
-    """
-    _callable(fn, "jacfwd")
-
-    def jacobian(*args: Any) -> Tensor:
-        i, x = _argument(args, argnum, "jacfwd")
-
-        def at(z: Tensor) -> Tensor:
-            return _one_tensor(fn(*args[:i], z, *args[i + 1 :]), "jacfwd")
-
-        columns: list[Tensor] = [_evolute.jvp(at, (x,), (t,), {}, False)[1] for t in _unit_vectors(x)]
-        if not columns:
-            return _evolute.zeros((*at(x).shape, *x.shape), x.dtype)
-        shape = columns[0].shape
-        return _evolute.stack(columns, len(shape)).reshape((*shape, *x.shape))
-
-    return jacobian
-
-
-def jacrev(fn: Callable[..., Any], argnum: int = 0) -> Callable[..., Tensor]:
-    """Jacobian by reverse mode: one sweep per element of the output.
-
-    The result has the shape (*output.shape, *argument.shape).
+    Notes
+    -----
+    Control flow by `ops.cond` and `ops.while_loop` may differ from example to example: both branches are then run for
+    all of them, and loops until the last one has ended. Random numbers are the same for all; to have them differ, draw
+    them outside, and map over them.
 
     Examples
     --------
     >>> import evolute as ev
-    >>> print(ev.jacrev(lambda x: x * x)(ev.Tensor([1.0, 2.0])))
-    [[2. 0.]
-     [0. 4.]]
+    >>> def distance(x, y):
+    ...     return ev.ops.norm(x - y)
+    >>> x = ev.Tensor([[0.0, 0.0], [3.0, 4.0]])
+    >>> print(ev.vmap(distance, (0, None))(x, ev.Tensor([0.0, 0.0])))
+    [0. 5.]
+    >>> print(ev.vmap(ev.vmap(distance, (None, 0)), (0, None))(x, x))  # all pairs
+    [[0. 5.]
+     [5. 0.]]
     """
-    _callable(fn, "jacrev")
+    _callable(fn, "vmap")
 
-    def jacobian(*args: Any) -> Tensor:
-        i, x = _argument(args, argnum, "jacrev")
+    def body(*args: Any, **kwargs: Any) -> Any:
+        return _evolute.vmap(fn, args, kwargs, in_axes, out_axes)
 
-        def at(z: Tensor) -> Tensor:
-            return _one_tensor(fn(*args[:i], z, *args[i + 1 :]), "jacrev")
+    def mapped(*args: Any, **kwargs: Any) -> Any:
+        return _run(fn, ("vmap", repr(in_axes), repr(out_axes)), body, args, kwargs)
 
-        value, pullback = _evolute.vjp(at, (x,), {}, (), False)
-        rows = [pullback(t)[0][0] for t in _unit_vectors(value)]
-        if not rows:
-            return _evolute.zeros((*value.shape, *x.shape), x.dtype)
-        return _evolute.stack(rows, 0).reshape((*value.shape, *x.shape))
-
-    return jacobian
-
-
-def hessian(fn: Callable[..., Any], argnum: int = 0) -> Callable[..., Tensor]:
-    """Hessian of a scalar function, forward over reverse; shape (*argument.shape, *argument.shape).
-
-    Examples
-    --------
-    >>> import evolute as ev
-    >>> print(ev.hessian(lambda x: ev.ops.sum(x**3))(ev.Tensor([1.0, 2.0])))
-    [[ 6.  0.]
-     [ 0. 12.]]
-    """
-    _callable(fn, "hessian")
-
-    def scalar(*args: Any) -> Tensor:
-        value = _one_tensor(fn(*args), "hessian")
-        if value.size != 1:
-            raise ShapeError(f"hessian: needs a function with one number as value, got shape {value.shape}")
-        return value
-
-    return jacfwd(grad(scalar, argnum), argnum)
+    return mapped

@@ -4,9 +4,12 @@
 #include <optional>
 #include <ostream>
 
+#include "autodiff/batch.h"
 #include "autodiff/jet.h"
 #include "autodiff/transforms.h"
+#include "evolute/ops.h"
 #include "graph/rewrite.h"
+#include "ops/batching.h"
 
 namespace evolute {
 
@@ -103,6 +106,48 @@ std::vector<Tensor> pull_back(const Graph& graph, std::span<const Tensor> inputs
   std::vector<Tensor> result(in.size());
   for (std::size_t i = 0, next = 0; i < in.size(); ++i)
     if (wanted[i]) result[i] = grads[next++];
+  return result;
+}
+
+Mapped replay_mapped(const Graph& graph, std::span<const Tensor> inputs, const Mask& batched, std::int64_t size) {
+  auto batch = make_ref<Batch>(size);
+  LevelScope scope(*batch);
+  std::vector<Tensor> in(inputs.begin(), inputs.end());
+  for (std::size_t i = 0; i < in.size(); ++i)
+    if (batched[i]) in[i] = batch->trace(in[i]);
+  Mapped result;
+  for (const Tensor& y : replay(graph, in)) {
+    result.outputs.push_back(batch->lower(y));
+    result.batched.push_back(batch->holds(y));
+  }
+  return result;
+}
+
+Ref<Body> mapped_body(const Body& body, const Mask& batched, const Mask& batched_out, std::int64_t size) {
+  std::vector<Aval> inputs;
+  for (std::size_t i = 0; i < batched.size(); ++i) {
+    inputs.push_back(body.input(i));
+    if (batched[i]) inputs.back().shape = batched_shape(size, inputs.back().shape);
+  }
+  return make_body(inputs, [&](std::span<const Tensor> in) {
+    Mapped mapped = replay_mapped(body.graph(), in, batched, size);
+    for (std::size_t i = 0; i < batched_out.size(); ++i) {
+      Tensor& y = mapped.outputs[i];
+      if (batched_out[i] && !mapped.batched[i]) y = broadcast_to(y, batched_shape(size, y.shape()));
+    }
+    return mapped.outputs;
+  });
+}
+
+Mask differing_outputs(const Graph& graph, const Mask& inputs) {
+  Mask differing(graph.values.size());
+  for (std::size_t i = 0; i < inputs.size(); ++i) differing[index(graph.inputs[i])] = inputs[i];
+  for (const Graph::Node& node : graph.nodes) {
+    const bool any = std::any_of(node.in.begin(), node.in.end(), [&](auto id) { return differing[index(id)]; });
+    for (ValueId id : node.out) differing[index(id)] = any;
+  }
+  Mask result;
+  for (ValueId id : graph.outputs) result.push_back(differing[index(id)]);
   return result;
 }
 

@@ -53,6 +53,19 @@ Pushed push_forward(const Graph& graph, std::span<const Tensor> inputs, std::spa
 std::vector<Tensor> pull_back(const Graph& graph, std::span<const Tensor> inputs, const Mask& wanted,
                               std::span<const Tensor> cotangents);
 
+// The operations for all of `size` examples at once: marked inputs have the examples along a new first axis. So do the
+// outputs that are marked in the result.
+struct Mapped {
+  std::vector<Tensor> outputs;
+  Mask batched;
+};
+Mapped replay_mapped(const Graph& graph, std::span<const Tensor> inputs, const Mask& batched, std::int64_t size);
+// The body that does so; outputs have the axis where `batched_out` says it, which covers `differing_outputs`.
+Ref<Body> mapped_body(const Body& body, const Mask& batched, const Mask& batched_out, std::int64_t size);
+
+// Which outputs can differ from example to example if the marked inputs do.
+Mask differing_outputs(const Graph& graph, const Mask& inputs);
+
 // Which outputs can depend differentiably on the marked inputs, and which inputs the marked outputs can depend on.
 Mask reached_outputs(const Graph& graph, const Mask& inputs);
 Mask reached_inputs(const Graph& graph, const Mask& outputs);

@@ -4,6 +4,7 @@
 
 #include "evolute/ops.h"
 #include "graph/control/control.h"
+#include "ops/batching.h"
 
 namespace evolute {
 
@@ -18,6 +19,19 @@ std::vector<Tensor> selected(std::span<const Tensor> tensors, const Mask& which)
   for (std::size_t i = 0; i < tensors.size(); ++i)
     if (which[i]) result.push_back(tensors[i]);
   return result;
+}
+
+Mask batched_of(const BatchArgs& a) { return {a.batched.begin(), a.batched.end()}; }
+
+void give_batched(BatchArgs& a, std::span<const Tensor> outputs, const Mask& batched) {
+  std::ranges::copy(outputs, a.out.begin());
+  std::ranges::copy(batched, a.out_batched.begin());
+}
+
+Tensor choose(const Tensor& which, const Tensor& yes, const Tensor& no, int ndim) {
+  Shape shape = Shape::filled(ndim + 1, 1);
+  shape[0] = which.size();
+  return where(reshape(which, shape), yes, no);
 }
 
 Mask defined_in(std::span<const Tensor> tensors) {
@@ -146,6 +160,15 @@ void jvp_call(const Op& op, JvpArgs& a) {
               apply_many(op, attrs, concatenated({a.in, selected(a.tangents, moving)}), a.out.size() + count(moved)));
 }
 
+void batch_call(const Op& op, BatchArgs& a) {
+  const CallAttrs& c = call_attrs(a.attrs);
+  const Mask batched = batched_of(a), batched_out = differing_outputs(c.body->graph(), batched);
+  const auto attrs = c.derived<CallAttrs>(key_of(cat("batch ", a.size), {batched}), [&] {
+    return make_ref<CallAttrs>(mapped_body(*c.body, batched, batched_out, a.size), c.planned);
+  });
+  give_batched(a, apply_many(op, attrs, a.in, a.out.size()), batched_out);
+}
+
 // ---- cond
 
 const CondAttrs& cond_attrs(const Attrs* a) { return *static_cast<const CondAttrs*>(a); }
@@ -185,6 +208,29 @@ void jvp_cond(const Op& op, JvpArgs& a) {
               apply_many(op, attrs, concatenated({a.in, selected(tangents, moving)}), a.out.size() + count(moved)));
 }
 
+// A predicate for each example: both branches run for all of them, and each gets what its predicate says.
+void batch_cond(const Op& op, BatchArgs& a) {
+  const CondAttrs& c = cond_attrs(a.attrs);
+  const Mask all = batched_of(a), batched(all.begin() + 1, all.end());
+  if (all[0]) {
+    const std::span<const Tensor> in = a.in.subspan(1);
+    const Mapped yes = replay_mapped(c.on_true->graph(), in, batched, a.size),
+                 no = replay_mapped(c.on_false->graph(), in, batched, a.size);
+    for (std::size_t i = 0; i < a.out.size(); ++i) {
+      const int ndim = a.result[i].shape.size();
+      a.out[i] = choose(a.in[0], yes.outputs[i], no.outputs[i], ndim);
+    }
+    return;
+  }
+  const Mask batched_out =
+      either(differing_outputs(c.on_true->graph(), batched), differing_outputs(c.on_false->graph(), batched));
+  const auto attrs = c.derived<CondAttrs>(key_of(cat("batch ", a.size), {batched}), [&] {
+    return make_ref<CondAttrs>(mapped_body(*c.on_true, batched, batched_out, a.size),
+                               mapped_body(*c.on_false, batched, batched_out, a.size));
+  });
+  give_batched(a, apply_many(op, attrs, a.in, a.out.size()), batched_out);
+}
+
 }  // namespace
 
 void CondAttrs::print(std::ostream& s) const {
@@ -198,6 +244,7 @@ const Op& checkpoint_op =
                .kernel = kernel_call,
                .vjp = vjp_call,
                .jvp = jvp_call,
+               .batch = batch_call,
                .jvp_gives_out = true,
                .runs_graph = true,
                .doc = {.group = "control flow",
@@ -209,6 +256,7 @@ const Op& cond_op = define_op({.name = "cond",
                                .kernel = kernel_cond,
                                .vjp = vjp_cond,
                                .jvp = jvp_cond,
+                               .batch = batch_cond,
                                .jvp_gives_out = true,
                                .runs_graph = true,
                                .doc = {.group = "control flow",

@@ -13,11 +13,12 @@ namespace {
 
 bool recording() { return thread_state.recorder != nullptr; }
 
-// Whether the value can be read now: it does not depend on what is being recorded.
+// Whether the value can be read now: it does not depend on what is being recorded, and is one for all examples of a
+// vmap.
 bool is_known(const Tensor& tensor) {
   const Tensor* t = &tensor;
   while (const Level* level = t->value()->level()) {
-    if (level->is_recorder()) return false;
+    if (level->is_recorder() || level->is_batch()) return false;
     t = &static_cast<const Traced*>(t->value())->inner;
   }
   return true;
@@ -67,7 +68,7 @@ Ref<Body> body_of(Recorded& recorded) { return make_ref<Body>(std::move(recorded
 TensorList cond(const Tensor& predicate, const Function& on_true, const Function& on_false,
                 const TensorList& operands) {
   require_predicate(predicate, "cond", "the predicate");
-  if (!recording() || is_known(predicate)) return (predicate.item() != 0 ? on_true : on_false)(operands);
+  if (is_known(predicate)) return (predicate.item() != 0 ? on_true : on_false)(operands);
   const std::vector<Aval> inputs = avals_of(operands);
   std::vector<Aval> expected;
   const auto call = [&](const Function& f) {
@@ -94,8 +95,8 @@ TensorList cond(const Tensor& predicate, const Function& on_true, const Function
 // ---- while_loop
 
 TensorList while_loop(const std::function<Tensor(const TensorList&)>& condition, const Function& body,
-                      const TensorList& init) {
-  const std::vector<Aval> state = avals_of(init);
+                      const TensorList& start) {
+  const std::vector<Aval> state = avals_of(start);
   const auto test = [&](const TensorList& s) {
     Tensor p = condition(s);
     require_predicate(p, "while_loop", "the result of cond_fun");
@@ -106,10 +107,14 @@ TensorList while_loop(const std::function<Tensor(const TensorList&)>& condition,
     require_same(next, state, "while_loop", "the result of body_fun", kLikeInit);
     return next;
   };
+  TensorList init = start;
   if (!recording()) {
-    TensorList now = init;
-    while (test(now).item() != 0) now = step(now);
-    return now;
+    // As long as all examples of a vmap go on or none does.
+    Tensor goes_on = test(init);
+    for (; is_known(goes_on); goes_on = test(init)) {
+      if (goes_on.item() == 0) return init;
+      init = step(init);
+    }
   }
   Recorded tested = record_body(state, [&](std::span<const Tensor> in) { return TensorList{test(listed(in))}; });
   Recorded stepped = record_body(state, [&](std::span<const Tensor> in) { return step(listed(in)); });

@@ -72,6 +72,11 @@ inline std::vector<Tensor> concatenated(std::initializer_list<std::span<const Te
   for (const auto& p : parts) all.insert(all.end(), p.begin(), p.end());
   return all;
 }
+Mask batched_of(const BatchArgs& a);
+// Says of which outputs a batching rule has given all examples.
+void give_batched(BatchArgs& a, std::span<const Tensor> outputs, const Mask& batched);
+// For each example one of two values, as a boolean per example says.
+Tensor choose(const Tensor& which, const Tensor& yes, const Tensor& no, int ndim);
 std::vector<Aval> avals_of(std::span<const Tensor> tensors);
 std::vector<Tensor> selected(std::span<const Tensor> tensors, const Mask& which);
 Mask defined_in(std::span<const Tensor> tensors);

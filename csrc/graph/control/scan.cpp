@@ -6,6 +6,7 @@
 #include "core/interrupt.h"
 #include "evolute/ops.h"
 #include "graph/control/control.h"
+#include "ops/batching.h"
 
 namespace evolute {
 
@@ -431,6 +432,33 @@ void jvp_scan(const Op& op, JvpArgs& a) {
   if (s.every) give(nc + ny, carry);
 }
 
+// ---- Batching: the same steps for all examples, with the axis of steps before that of examples
+
+void batch_scan(const Op& op, BatchArgs& a) {
+  const ScanAttrs& s = scan_attrs(a.attrs);
+  const Graph& graph = s.body->graph();
+  const std::size_t nc = s.carries, nx = s.xs;
+  const Mask batched = batched_of(a);
+  const Mask rest = part(batched, nc, batched.size() - nc);
+  Mask carry = part(batched, 0, nc);
+  while (merge(carry, part(differing_outputs(graph, joined(carry, rest)), 0, nc))) {
+  }
+  const Mask results = joined(carry, part(differing_outputs(graph, joined(carry, rest)), nc, s.ys()));
+  const auto attrs = s.derived<ScanAttrs>(key_of(cat("batch ", a.size), {carry, rest}), [&] {
+    return make_ref<ScanAttrs>(mapped_body(*s.body, joined(carry, rest), results, a.size), nc, nx, s.length, s.every);
+  });
+  std::vector<Tensor> in;
+  for (std::size_t i = 0; i < a.in.size(); ++i) {
+    in.push_back(i < nc && carry[i] ? with_examples(a, i) : a.in[i]);
+    if (nc <= i && i < nc + nx && batched[i]) in[i] = moveaxis(in[i], 0, 1);
+  }
+  std::vector<Tensor> out = apply_many(op, attrs, in, a.out.size());
+  const Mask batched_out = joined(results, s.every ? carry : Mask());
+  for (std::size_t i = nc; i < out.size(); ++i)
+    if (batched_out[i]) out[i] = moveaxis(out[i], 1, 0);
+  give_batched(a, out, batched_out);
+}
+
 }  // namespace
 
 std::int64_t storing_interval(std::int64_t length, std::span<const Tensor> carry) {
@@ -450,6 +478,7 @@ const Op& scan_op = define_op({.name = "scan",
                                .kernel = kernel_scan,
                                .vjp = vjp_scan,
                                .jvp = jvp_scan,
+                               .batch = batch_scan,
                                .saves_out = true,
                                .jvp_gives_out = true,
                                .runs_graph = true,

@@ -5,6 +5,7 @@
 #include "core/interrupt.h"
 #include "evolute/ops.h"
 #include "graph/control/control.h"
+#include "ops/batching.h"
 
 namespace evolute {
 
@@ -319,6 +320,100 @@ void vjp_while(const Op& op, VjpArgs& a) {
   }
 }
 
+// ---- Batching
+//
+// Where the condition is the same for all examples, so are the steps. Else they go on as long as it holds for one of
+// them, and steps of sweeps leave the state of those alone for which it did not hold when sweep 0 came by.
+
+struct MappedLoop {
+  const WhileAttrs& w;
+  std::int64_t size;
+  std::vector<Mask> states;  // which differ from example to example, of each sweep
+  Mask consts;
+  bool lanes = false;  // the condition differs
+
+  // Of the inputs of sweep j.
+  Mask inputs(std::size_t j) const {
+    Mask in = states[j];
+    for (std::size_t i = 0; i < j; ++i) in.insert(in.end(), states[i].begin(), states[i].end());
+    in.insert(in.end(), consts.begin(), consts.end());
+    return in;
+  }
+  Mask tested() const {
+    Mask in(states[0].begin(), states[0].begin() + static_cast<std::ptrdiff_t>(w.tested));
+    in.insert(in.end(), consts.begin(),
+              consts.begin() + static_cast<std::ptrdiff_t>(w.condition->graph().inputs.size() - w.tested));
+    return in;
+  }
+  void settle_masks() {
+    for (std::size_t j = 0; j < w.sweeps.size(); ++j)
+      for (Mask before; before != states[j];) {
+        before = states[j];
+        const Mask out = differing_outputs(w.sweeps[j]->graph(), inputs(j));
+        for (std::size_t i = 0; i < out.size(); ++i) states[j][i] = before[i] || out[i];
+      }
+    lanes = differing_outputs(w.condition->graph(), tested())[0];
+    if (lanes)
+      for (Mask& m : states) m.assign(m.size(), true);
+  }
+
+  std::vector<Aval> avals(const Body& body, const Mask& batched) const {
+    std::vector<Aval> avals = inputs_of(body, 0, batched.size());
+    for (std::size_t i = 0; i < avals.size(); ++i)
+      if (batched[i]) avals[i].shape = batched_shape(size, avals[i].shape);
+    return avals;
+  }
+  // Whether each example goes on from these states 0.
+  Tensor going(std::span<const Tensor> state, std::span<const Tensor> all_consts) const {
+    const std::size_t rest = w.condition->graph().inputs.size() - w.tested;
+    return replay_mapped(w.condition->graph(), concatenated({state.first(w.tested), all_consts.first(rest)}), tested(),
+                         size)
+        .outputs[0];
+  }
+  Ref<Body> condition() const {
+    if (!lanes) return mapped_body(*w.condition, tested(), {false}, size);
+    return make_body(avals(*w.condition, tested()), [&](std::span<const Tensor> in) {
+      return std::vector<Tensor>{any(going(in, in.subspan(w.tested)))};
+    });
+  }
+  Ref<Body> sweep(std::size_t j) const {
+    const Body& body = *w.sweeps[j];
+    if (!lanes) return mapped_body(body, inputs(j), states[j], size);
+    return make_body(avals(body, inputs(j)), [&](std::span<const Tensor> in) {
+      const auto state_0 = j == 0 ? in : in.subspan(w.states(j));
+      const Tensor going_on = going(state_0, in.last(consts.size()));
+      std::vector<Tensor> next = replay_mapped(body.graph(), in, inputs(j), size).outputs;
+      for (std::size_t i = 0; i < next.size(); ++i)
+        next[i] = choose(going_on, next[i], in[i], body.output(i).shape.size());
+      return next;
+    });
+  }
+};
+
+void batch_while(const Op& op, BatchArgs& a) {
+  const WhileAttrs& w = while_attrs(a.attrs);
+  MappedLoop loop{w, a.size, {}, {}};
+  const Mask batched = batched_of(a);
+  auto at = batched.begin();
+  for (std::size_t j = 0; j < w.sweeps.size(); ++j) {
+    loop.states.emplace_back(at, at + static_cast<std::ptrdiff_t>(w.states(j)));
+    at += static_cast<std::ptrdiff_t>(w.states(j));
+  }
+  loop.consts.assign(at, batched.end());
+  loop.settle_masks();
+  Mask states;
+  for (const Mask& m : loop.states) states.insert(states.end(), m.begin(), m.end());
+  const auto attrs = w.derived<WhileAttrs>(key_of(cat("batch ", a.size), {states, loop.consts}), [&] {
+    std::vector<Ref<Body>> sweeps;
+    for (std::size_t j = 0; j < w.sweeps.size(); ++j) sweeps.push_back(loop.sweep(j));
+    return make_ref<WhileAttrs>(loop.condition(), w.tested, std::move(sweeps));
+  });
+  std::vector<Tensor> in;
+  for (std::size_t i = 0; i < a.in.size(); ++i)
+    in.push_back(i < states.size() && states[i] ? with_examples(a, i) : a.in[i]);
+  give_batched(a, apply_many(op, attrs, in, a.out.size()), states);
+}
+
 }  // namespace
 
 std::size_t WhileAttrs::all_states() const {
@@ -337,6 +432,7 @@ const Op& while_op = define_op({.name = "while_loop",
                                 .kernel = kernel_while,
                                 .vjp = vjp_while,
                                 .jvp = jvp_while,
+                                .batch = batch_while,
                                 .jvp_gives_out = true,
                                 .runs_graph = true,
                                 .doc = {.group = "control flow",

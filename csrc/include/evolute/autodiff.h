@@ -1,8 +1,10 @@
 /// \file
-/// Transforms of functions: derivatives in reverse and forward mode, nested to any order.
+/// Transforms of functions: derivatives in reverse and forward mode and functions of many examples at once, nested to
+/// any order.
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -18,7 +20,8 @@ using Function = std::function<TensorList(const TensorList&)>;
 /// What `vjp` gives: the outputs of f, and its derivative transposed.
 struct VjpResult {
   TensorList outputs;
-  /// Maps cotangents (one per output, of its shape) to one cotangent per input; may be called any number of times.
+  /// Maps cotangents (one per output, of its shape; undefined is zero) to one per input; may be called any number of
+  /// times.
   std::function<TensorList(const TensorList&)> pullback;
 };
 
@@ -40,6 +43,20 @@ struct Gradients {
 EVOLUTE_API Gradients gradients(const Function& f, const TensorList& inputs, const std::vector<int>& wanted,
                                 const std::vector<Ref<Variable>>& variables = {}, const TensorList& cotangents = {});
 
+/// Derivatives of all outputs by all wanted inputs: element [i][j], of shape (*output i, *wanted input j).
+using Jacobian = std::vector<TensorList>;
+/// By forward mode: one run of f per wanted input, along all of its unit vectors at once. Cheaper than reverse mode
+/// where the inputs have fewer elements than the outputs. As many unit vectors go at once as keep them and the
+/// derivatives along them within 64 MiB.
+EVOLUTE_API Jacobian jacobian_forward(const Function& f, const TensorList& inputs, const std::vector<int>& wanted);
+/// By reverse mode: one run of f, and one sweep back per output, from all of its unit vectors at once (within 64 MiB).
+EVOLUTE_API Jacobian jacobian_reverse(const Function& f, const TensorList& inputs, const std::vector<int>& wanted);
+/// By the mode that has fewer unit vectors to follow.
+EVOLUTE_API Jacobian jacobian(const Function& f, const TensorList& inputs, const std::vector<int>& wanted);
+
+/// An axis per tensor; none where a tensor is the same for all examples. An empty list means axis 0 for all.
+using BatchAxes = std::vector<std::optional<std::int64_t>>;
+
 namespace detail {
 // Any callable of n tensors that returns a Tensor or a list of them, as a Function.
 template <class F>
@@ -55,8 +72,13 @@ Function as_function(F f) {
   }
 }
 EVOLUTE_API Tensor grad_at(const Function& f, const TensorList& x, int position);
-EVOLUTE_API Tensor jacfwd_at(const Function& f, const Tensor& x);
-EVOLUTE_API Tensor jacrev_at(const Function& f, const Tensor& x);
+EVOLUTE_API Tensor jacfwd_at(const Function& f, const TensorList& x, int position);
+EVOLUTE_API Tensor jacrev_at(const Function& f, const TensorList& x, int position);
+EVOLUTE_API Tensor jacobian_at(const Function& f, const TensorList& x, int position);
+EVOLUTE_API Tensor hessian_at(const Function& f, const TensorList& x, int position);
+EVOLUTE_API Tensor hvp_at(const Function& f, const TensorList& x, const Tensor& v, int position);
+EVOLUTE_API TensorList vmap_at(const Function& f, const TensorList& x, const BatchAxes& in_axes,
+                               const BatchAxes& out_axes);
 }  // namespace detail
 
 /// Gradient of (the sum of) f with respect to argument `position`: a function of the same arguments.
@@ -68,20 +90,67 @@ auto grad(F f, int position = 0) {
     return detail::grad_at(f, TensorList{x...}, position);
   };
 }
-/// Jacobian of f: Tensor → Tensor by forward mode (one pass per input element); shape (*f(x).shape, *x.shape).
+/// Jacobian of f with respect to argument `position` by forward mode; shape (*f(x).shape, *x.shape). See
+/// jacobian_forward.
 template <class F>
-auto jacfwd(F f) {
-  return [f = detail::as_function(std::move(f))](const Tensor& x) { return detail::jacfwd_at(f, x); };
+auto jacfwd(F f, int position = 0) {
+  return [f = detail::as_function(std::move(f)), position](const std::convertible_to<Tensor> auto&... x) {
+    return detail::jacfwd_at(f, TensorList{x...}, position);
+  };
 }
-/// Jacobian by reverse mode (one sweep per output element); shape (*f(x).shape, *x.shape).
+/// The same by reverse mode; see jacobian_reverse.
 template <class F>
-auto jacrev(F f) {
-  return [f = detail::as_function(std::move(f))](const Tensor& x) { return detail::jacrev_at(f, x); };
+auto jacrev(F f, int position = 0) {
+  return [f = detail::as_function(std::move(f)), position](const std::convertible_to<Tensor> auto&... x) {
+    return detail::jacrev_at(f, TensorList{x...}, position);
+  };
 }
-/// Hessian of a scalar f: Tensor → Tensor, forward over reverse; shape (*x.shape, *x.shape).
+/// Hessian of a scalar f with respect to argument `position`, forward over reverse; shape (*x.shape, *x.shape).
 template <class F>
-auto hessian(F f) {
-  return jacfwd(grad(std::move(f)));
+auto hessian(F f, int position = 0) {
+  return [f = detail::as_function(std::move(f)), position](const std::convertible_to<Tensor> auto&... x) {
+    return detail::hessian_at(f, TensorList{x...}, position);
+  };
+}
+/// Product of the Hessian of f with a vector, forward over reverse, for about the cost of two gradients: a function of
+/// v and the arguments of f.
+template <class F>
+auto hvp(F f, int position = 0) {
+  return
+      [f = detail::as_function(std::move(f)), position](const Tensor& v, const std::convertible_to<Tensor> auto&... x) {
+        return detail::hvp_at(f, TensorList{x...}, v, position);
+      };
+}
+
+/// f on many examples at once: a function of the same arguments with an axis more, along which the examples lie, that
+/// gives results with an axis more. Written for one example, f runs once; every operation in it works on all examples.
+///
+///     auto per_example = ev::vmap(ev::grad(loss), {std::nullopt, 0, 0});  // gradients by the first argument
+///
+/// \param in_axes  axis of the examples in each argument; none for arguments that are the same for all
+/// \param out_axes axis of the examples in each result; none for results that are the same for all
+/// Throws ValueError if no argument is mapped or an axis does not exist, ShapeError if the numbers of examples differ.
+template <class F>
+auto vmap(F f, BatchAxes in_axes = {}, BatchAxes out_axes = {}) {
+  return
+      [f, in_axes = std::move(in_axes), out_axes = std::move(out_axes)](const std::convertible_to<Tensor> auto&... x) {
+        constexpr bool one = std::is_invocable_r_v<Tensor, F, decltype(Tensor(x))...>;
+        const Function g = [&f](const TensorList& in) -> TensorList {
+          return [&]<std::size_t... i>(std::index_sequence<i...>) -> TensorList {
+            if constexpr (one)
+              return {f(in[i]...)};
+            else if constexpr (std::is_invocable_v<F, decltype(Tensor(x))...>)
+              return f(in[i]...);
+            else
+              return f(in);
+          }(std::make_index_sequence<sizeof...(x)>());
+        };
+        TensorList out = detail::vmap_at(g, TensorList{x...}, in_axes, out_axes);
+        if constexpr (one)
+          return out.at(0);
+        else
+          return out;
+      };
 }
 
 }  // namespace evolute

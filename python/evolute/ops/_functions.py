@@ -19,6 +19,7 @@ _OTHERS = {
     "from_numpy",
     "gradient",
     "is_recording",
+    "jacobian",
     "jvp",
     "memory_stats",
     "num_threads",
@@ -29,6 +30,7 @@ _OTHERS = {
     "set_formatter",
     "set_num_threads",
     "vjp",
+    "vmap",
 }
 
 __all__: list[str] = sorted(

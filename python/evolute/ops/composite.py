@@ -1,5 +1,19 @@
-"""Transforms of functions: gradients and directional derivatives."""
+"""Transforms of functions: gradients, directional derivatives, Jacobians, and functions of many examples."""
 
-from evolute.transforms import GradOperation, get_grad, grad, hessian, jacfwd, jacrev, jvp, value_and_grad, vjp
+from evolute.jacobians import hessian, hvp, jacfwd, jacobian, jacrev
+from evolute.transforms import GradOperation, get_grad, grad, jvp, value_and_grad, vjp, vmap
 
-__all__ = ["GradOperation", "get_grad", "grad", "hessian", "jacfwd", "jacrev", "jvp", "value_and_grad", "vjp"]
+__all__ = [
+    "GradOperation",
+    "get_grad",
+    "grad",
+    "hessian",
+    "hvp",
+    "jacfwd",
+    "jacobian",
+    "jacrev",
+    "jvp",
+    "value_and_grad",
+    "vjp",
+    "vmap",
+]
