@@ -206,6 +206,10 @@ def batch() -> Iterator[Case]:
         yield Case(f"{points} points", "burgers", {"points": points, "residual": "plain"}, peers, 1e-3)
 
 
+def example_gradients() -> Iterator[Case]:
+    yield Case("MLP", "example_gradients", {"batch": 1024}, (EVOLUTE_JIT, EVOLUTE, JAX, TORCH_FUNC), 1e-4)
+
+
 def compile_time() -> Iterator[Case]:
     arguments = {"points": 10_000, "residual": "plain"}
     yield Case("Burgers step", "burgers_compile", arguments, (EVOLUTE_JIT, JAX, JAX_VMAP, MINDSPORE), 1e-3)
@@ -240,6 +244,7 @@ SUITES = {
         Suite("control", "Loops of 1000 steps", control),
         Suite("forces", "Force-matching step, MLP 24-64-64-1, batch 4096", forces),
         Suite("rosenbrock", "Second derivatives of Rosenbrock's function, n = 500, float64", rosenbrock),
+        Suite("examples", "Gradient of each of 1,024 examples, MLP 24-64-64-1, float32", example_gradients),
         Suite("compile_time", "First call of a compiled function: recording, compiling and one run", compile_time),
         Suite(
             "memory",

@@ -544,7 +544,7 @@ def test_nested_forward_derivatives_grow_polynomially(order):
 
 
 def test_unknown_passes_are_refused():
-    with pytest.raises(ValueError, match="no pass is named inline; there are trim_loops, fold_constants"):
+    with pytest.raises(ValueError, match="no pass is named inline; there are trim_loops, diagonals, fold_constants"):
         Compiled(lambda x: x, passes=["inline"])(floats(1))
 
 

@@ -262,6 +262,17 @@ def forces(variant: str, batch: int) -> Any:
     return lambda: step(params, x, target)
 
 
+def example_gradients(variant: str, batch: int) -> Any:
+    params = network_params(problems.EXAMPLES_WIDTHS)
+    x, y = tensors(problems.examples(batch))
+
+    def loss(params: Any, x: Tensor, y: Tensor) -> Tensor:
+        return ops.square(network(params, x)[0] - y)
+
+    fn = compiled(ev.vmap(ev.grad(loss), (None, 0, 0)), variant)
+    return lambda: fn(params, x, y)
+
+
 # ---- Optimisation ----------------------------------------------------------------------------------------------------
 
 
@@ -296,6 +307,7 @@ WORKLOADS = {
     "burgers": burgers,
     "burgers_compile": burgers_compile,
     "forces": forces,
+    "example_gradients": example_gradients,
     "hessian": hessian,
     "hvp": hvp,
     "import": lambda variant: importing("evolute"),

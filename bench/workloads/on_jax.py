@@ -281,6 +281,16 @@ def forces(variant: str, batch: int) -> Any:
     return waiting(jax.jit(jax.value_and_grad(loss)), params, x, target)
 
 
+def example_gradients(variant: str, batch: int) -> Any:
+    params = network_params(problems.EXAMPLES_WIDTHS)
+    x, y = arrays(problems.examples(batch))
+
+    def loss(params: Any, x: Any, y: Any) -> Any:
+        return jnp.square(network(params, x)[0] - y)
+
+    return waiting(jax.jit(jax.vmap(jax.grad(loss), (None, 0, 0))), params, x, y)
+
+
 # ---- Optimisation ----------------------------------------------------------------------------------------------------
 
 
@@ -314,6 +324,7 @@ WORKLOADS = {
     "burgers": burgers,
     "burgers_compile": burgers_compile,
     "forces": forces,
+    "example_gradients": example_gradients,
     "hessian": hessian,
     "hvp": hvp,
     "import": lambda variant: importing("jax"),

@@ -185,6 +185,21 @@ def forces(variant: str, batch: int) -> Any:
     return step
 
 
+def example_gradients(variant: str, batch: int) -> Any:
+    refuse(variant, "func")
+    params = [tensors(layer) for layer in problems.mlp(*problems.EXAMPLES_WIDTHS)]
+    x, y = tensors(problems.examples(batch))
+
+    def loss(params: Any, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        *hidden, (w, b) = params
+        for weight, bias in hidden:
+            x = torch.tanh(x @ weight + bias)
+        return torch.square((x @ w + b)[0] - y)
+
+    fn = torch.func.vmap(torch.func.grad(loss), (None, 0, 0))
+    return lambda: fn(params, x, y)
+
+
 # ---- Optimisation ----------------------------------------------------------------------------------------------------
 
 
@@ -233,6 +248,7 @@ WORKLOADS = {
     "burgers": burgers,
     "chain_compile": chain_compile,
     "forces": forces,
+    "example_gradients": example_gradients,
     "hessian": hessian,
     "hvp": hvp,
     "import": lambda variant: importing("torch"),

@@ -144,3 +144,16 @@ def force_batch(batch: int) -> tuple[Array, Array]:
     rng = random("forces")
     shape = batch, FORCES_WIDTHS[0]
     return rng.standard_normal(shape).astype("float32"), rng.standard_normal(shape).astype("float32")
+
+
+# ---- Gradients of each example ---------------------------------------------------------------------------------------
+
+EXAMPLES_WIDTHS = (24, 64, 64, 1)
+
+
+def examples(batch: int) -> tuple[Array, Array]:
+    """Return inputs (batch, 24) and targets (batch,)."""
+    rng = random("examples")
+    return rng.standard_normal((batch, EXAMPLES_WIDTHS[0])).astype("float32"), rng.standard_normal(batch).astype(
+        "float32"
+    )
