@@ -11,6 +11,7 @@ import evolute as ev
 from evolute import DTypeError, ShapeError, Tensor, ops
 
 MODES = [ev.jacfwd, ev.jacrev, ev.jacobian]
+TWO = Tensor([1.0, 2.0])
 RUNS = [lambda f: f, ev.jit]
 
 
@@ -194,8 +195,12 @@ def test_directions_go_in_chunks_within_bounded_memory(jacobian):
         (DTypeError, "jacfwd: the function's output is Int64", lambda: ev.jacfwd(ops.argmax)(Tensor([1.0]))),
         (DTypeError, "jacobian: .* not str", lambda: ev.jacobian(lambda x: "a")(Tensor([1.0]))),
         (ValueError, "jacrev: with has_aux", lambda: ev.jacrev(ops.sin, has_aux=True)(Tensor([1.0]))),
-        (ShapeError, r"hvp: needs a function with one number", lambda: ev.hvp(ops.sin, Tensor([1.0, 2.0]), Tensor([1.0, 2.0]))),
-        (ShapeError, "a tangent has shape", lambda: ev.hvp(ops.sum, Tensor([1.0, 2.0]), Tensor([1.0]))),
+        (
+            ShapeError,
+            r"hvp: needs a function with one number",
+            lambda: ev.hvp(ops.sin, Tensor([1.0, 2.0]), Tensor([1.0, 2.0])),
+        ),
+        (ShapeError, "a tangent has shape", lambda: ev.hvp(ops.sum, TWO, Tensor([1.0]))),
         (DTypeError, "hessian: the function must return one tensor", lambda: ev.hessian(lambda x: 1.0)(Tensor([1.0]))),
     ],
 )

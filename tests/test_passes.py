@@ -17,6 +17,7 @@ from evolute import Tensor, ops
 from evolute._compile import Compiled
 
 PASSES = [
+    "diagonals",
     "fold_constants",
     "simplify",
     "cancel",

@@ -22,7 +22,7 @@ namespace {
 
 using In = std::span<const Tensor>;
 
-constexpr std::int64_t kMinElements = 1024;  // matrices with fewer are no work anyway
+constexpr std::int64_t kMinLength = 32;  // of the longer side: smaller matrices are no work anyway
 constexpr std::size_t kMostBands = Dims::kMaxDims;
 
 const Op& diag_embed_op() {
@@ -101,7 +101,7 @@ struct Banded {
 };
 
 std::optional<Banded> banded(const Rewriter& r, const Tensor& t) {
-  if (t.ndim() < 2 || t.shape(-1) * t.shape(-2) < kMinElements || !is_floating(t.dtype())) return {};
+  if (t.ndim() < 2 || std::max(t.shape(-1), t.shape(-2)) < kMinLength || !is_floating(t.dtype())) return {};
   const Graph::Node* n = r.made_by(t, diag_embed_op());
   if (!n) return {};
   Banded b{t.shape(), {}, t.dtype()};
