@@ -786,6 +786,21 @@ def jvp(
 ) -> tuple[Any, Any]:
     """Value of fn and its derivative along the tangents."""
 
+def jacobian(
+    fn: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    positions: Sequence[int],
+    single: bool,
+    mode: str,
+    has_aux: bool,
+    what: str,
+) -> tuple[Any, Any]:
+    """Jacobian of fn, and what it returns beside the output. `mode` is 'forward', 'reverse' or '' for the cheaper."""
+
+def vmap(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], in_axes: Any, out_axes: Any) -> Any:
+    """fn on many examples at once, which lie along the axes given."""
+
 class Compiled:
     """A function recorded once per signature and replayed without the interpreter."""
     def __init__(
