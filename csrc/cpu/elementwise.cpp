@@ -10,19 +10,13 @@ namespace evolute::cpu {
 
 namespace {
 
-// StridedLoop orders axes by its first operand, an output; the inner loops take the outputs last. `ns`: see run_split.
+// The inner loops take the outputs last; the first of them leads. `ns`: see run_split.
 void run_loop(ElementwiseLoop inner, double ns, std::span<const Array* const> in, std::span<Array* const> out) {
-  const std::size_t n = in.size(), m = out.size();
   std::array<const Array*, StridedLoop::kMaxOperands> operands;
-  std::copy(in.begin(), in.end(), std::copy(out.begin(), out.end(), operands.begin()));
-  const StridedLoop loop(out[0]->shape(), std::span<const Array* const>(operands.data(), n + m));
-  loop.run_parallel(ns, [=](char* const* p, const std::int64_t* stride, std::int64_t count) {
-    std::array<char*, StridedLoop::kMaxOperands> data;
-    std::array<std::int64_t, StridedLoop::kMaxOperands> step;
-    for (std::size_t i = 0; i < n; ++i) data[i] = p[m + i], step[i] = stride[m + i];
-    for (std::size_t o = 0; o < m; ++o) data[n + o] = p[o], step[n + o] = stride[o];
-    inner(data.data(), step.data(), count);
-  });
+  std::copy(out.begin(), out.end(), std::copy(in.begin(), in.end(), operands.begin()));
+  const StridedLoop loop(out[0]->shape(), std::span<const Array* const>(operands.data(), in.size() + out.size()),
+                         static_cast<int>(in.size()));
+  loop.run_parallel(ns, inner);
 }
 
 template <class T>

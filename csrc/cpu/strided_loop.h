@@ -1,7 +1,7 @@
 // One loop nest over several strided operands, for every kernel that visits elements in any order.
 //
 // The axes of all operands are merged jointly into as few loops as possible; their order is the one that suits the
-// first operand, which should be the output. What remains of the work is an inner function
+// first operand, which should be the output, or one that is named. What remains of the work is an inner function
 //
 //   f(char* const* p, const std::int64_t* stride, std::int64_t n)
 //
@@ -29,9 +29,9 @@ class BasicStridedLoop {
     Strides strides;  // in bytes, one per axis of the iteration shape
   };
 
-  // Operands broadcast to `shape`.
-  BasicStridedLoop(const Shape& shape, std::span<const Array* const> arrays)
-      : operands_(static_cast<int>(arrays.size())) {
+  // Operands broadcast to `shape`. `lead`: the one whose order of axes counts first.
+  BasicStridedLoop(const Shape& shape, std::span<const Array* const> arrays, int lead = 0)
+      : operands_(static_cast<int>(arrays.size())), lead_(lead) {
     if (flat(shape, arrays)) return;
     std::array<Operand, kMaxOperands> operands;
     for (int k = 0; k < operands_; ++k) {
@@ -192,7 +192,7 @@ class BasicStridedLoop {
       Axis& a = axes_[ndim_++];
       a.length = shape[i];
       for (int k = 0; k < operands_; ++k) a.stride[k] = operands[k].strides[i];
-      if (a.stride[0] < 0) reverse(a);
+      if (a.stride[lead_] < 0) reverse(a);
     }
     if (ndim_ == 0) return set_single(1);
     sort();
@@ -211,11 +211,14 @@ class BasicStridedLoop {
     }
   }
 
-  // By the strides of the first operand; where those do not tell, by those of the next.
+  // Operands in the order in which they count: from the leading one on.
+  int ranked(int k) const noexcept { return lead_ + k < operands_ ? lead_ + k : lead_ + k - operands_; }
+
+  // By the strides of the leading operand; where those do not tell, by those of the next.
   void sort() noexcept {
     const auto before = [this](const Axis& a, const Axis& b) {
       for (int k = 0; k < operands_; ++k) {
-        const std::int64_t x = std::abs(a.stride[k]), y = std::abs(b.stride[k]);
+        const std::int64_t x = std::abs(a.stride[ranked(k)]), y = std::abs(b.stride[ranked(k)]);
         if (x != y && x != 0 && y != 0) return x < y;
       }
       return false;
@@ -253,7 +256,8 @@ class BasicStridedLoop {
   // An operand that lies across the inner loop is walked in tiles, together with the axis along which it is dense.
   void choose_rows() noexcept {
     if (ndim_ < 2 || axes_[0].length < kTileRows) return;
-    for (int k = 1; k < operands_; ++k) {
+    for (int j = 1; j < operands_; ++j) {
+      const int k = ranked(j);
       int dense = 0;
       for (int i = 1; i < ndim_; ++i)
         if (axes_[i].stride[k] != 0 && std::abs(axes_[i].stride[k]) < std::abs(axes_[dense].stride[k])) dense = i;
@@ -265,6 +269,7 @@ class BasicStridedLoop {
   }
 
   int operands_;
+  int lead_ = 0;
   int ndim_ = 1;
   bool tiled_ = false;
   std::array<char*, kMaxOperands> base_;

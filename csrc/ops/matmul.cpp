@@ -117,7 +117,7 @@ void batch_matmul(const Op& op, BatchArgs& v) {
   }
   if (k > 0 && !v.batched[0] && a.ndim() == 2 && b.ndim() == 3 && (f.transpose_b || n == 1)) {
     const Tensor t = product(op, rows(b), a, false, !f.transpose_a);
-    v.out[0] = swapaxes(reshape(t, {v.size, n, m}), -1, -2);
+    v.out[0] = n == 1 ? reshape(t, shape) : swapaxes(reshape(t, {v.size, n, m}), -1, -2);
     return;
   }
   const int ndim = most_axes(v);
