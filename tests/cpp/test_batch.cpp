@@ -5,7 +5,7 @@
 
 #include "core/level.h"
 #include "evolute/evolute.h"
-#include "ops/op.h"
+#include "ops/elementwise.h"
 
 using namespace evolute;
 
@@ -36,6 +36,36 @@ TEST_CASE("every operation has a batching rule") {
     CAPTURE(op->name);
     CHECK(bool(op->batch));
   }
+}
+
+TEST_CASE("functions with their derivatives map all of their results") {
+  std::size_t checked = 0;
+  for (const ElementwiseFunction& f : elementwise_functions())
+    for (const JetForm& jet : f.op->jet) {
+      if (!jet.op) continue;
+      CAPTURE(jet.op->name);
+      const Function call = [&](const TensorList& in) {
+        TensorList out(static_cast<std::size_t>(jet.results));
+        apply(*jet.op, nullptr, in, out);
+        return out;
+      };
+      const double middle = (f.op->doc.lo + f.op->doc.hi) / 2;
+      TensorList x{range({2, 3}) * 0.01 + middle};
+      BatchAxes axes{0};
+      if (f.arity == 2) {
+        x.push_back(tensor({middle, middle + 0.1, middle + 0.2}, float64));
+        axes.push_back(std::nullopt);
+      }
+      const TensorList all = detail::vmap_at(call, x, axes, {});
+      for (int example : {0, 1}) {
+        TensorList one = x;
+        one[0] = index(x[0], example);
+        const TensorList want = call(one);
+        for (std::size_t k = 0; k < want.size(); ++k) check_equal(index(all[k], example), {3}, want[k].to_vector());
+      }
+      ++checked;
+    }
+  CHECK(checked > 20);
 }
 
 TEST_CASE("vmap maps axis 0 of everything unless told otherwise") {
