@@ -199,7 +199,22 @@ def outer(x, y):
     return ops.sum(ops.sin(x * ops.cumsum(y, 0)))
 
 
+def gradient_made_within(x, mapped):
+    """Make the first gradient under a transform that the second depends on, and keep it beyond that."""
+    kept = []
+
+    def along(t):
+        first, second = ev.grad(lambda a, b: outer(a, b) + t * ops.sum(b), (0, 1))(ops.sin(x), x)
+        kept.append(first)
+        return ops.sum(second) * t
+
+    slope = ops.sum(ev.vmap(along)(X[:3])) if mapped else ev.grad(along)(as_double(0.7))
+    return kept[0] + slope
+
+
 OTHERS = {
+    "a derivative in between": lambda x: gradient_made_within(x, False),
+    "examples in between": lambda x: gradient_made_within(x, True),
     "the input also beside the gradient": lambda x: ev.grad(lambda z: outer(z, x))(x),
     "the input also in what is made beside": lambda x: (lambda y: ev.grad(lambda z: outer(z, y) + mixing(z))(x))(
         ops.sin(x)

@@ -111,6 +111,10 @@ void Tape::tell_below(std::span<const Tensor> inputs, std::span<const Tensor> gr
   if (!below || !below->live() || std::find(foreign_.begin(), foreign_.end(), below) != foreign_.end()) return;
   if (std::any_of(seeds.begin(), seeds.end(), [&](const Tensor& c) { return c.defined() && below->slot_of(c) >= 0; }))
     return;
+  // A gradient may depend on them through a transform in between, which hides it from the tape below.
+  for (const Tensor& t : gradients)
+    if (t.defined() && below->slot_of(t) < 0 && t.value()->level() && t.value()->level()->depth() >= below->depth())
+      return;
   Gradient g;
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     const Tensor x = lower(inputs[i]);
