@@ -389,6 +389,20 @@ def test_recordings_have_as_many_operations_as_those_of_one_example():
         assert recorded(ev.vmap(f), Tensor([0.1, 0.2])) == recorded(f, Tensor(0.1))
 
 
+def test_first_derivatives_by_several_inputs_are_one_sweep():
+    """Tangents are pushed, one per input, only where derivatives nest."""
+
+    def gradient(f):
+        return lambda x: sum(ev.grad(f, (0, 1, 2))(x, 2 * x, 3 * x))
+
+    def fn(x, y, z):
+        return ops.sin(x * y * z) * ops.exp(y)
+
+    plain, x = recorded(gradient(fn), Tensor(0.1)), Tensor([0.1, 0.2])
+    assert recorded(ev.vmap(gradient(fn)), x) == plain
+    assert recorded(gradient(ev.vmap(fn)), x) == plain + 1  # the cotangent 1 of each example
+
+
 # ---- errors ---------------------------------------------------------------------------------------------------------
 
 

@@ -32,7 +32,10 @@ std::vector<bool> Tape::diagonal_slots(std::span<const Tensor> inputs) const {
   constexpr std::size_t kMostInputs = 3;  // each takes a push of its own
   if (!recorded_ || inputs.empty() || inputs.size() > kMostInputs) return {};
   // A first derivative is pulled back: one sweep finds all of them, and nothing nests.
-  const Level* below = lower(inputs[0]).value()->level();
+  Tensor beneath = lower(inputs[0]);
+  while (beneath.value()->level() && beneath.value()->level()->is_batch())
+    beneath = beneath.value()->level()->lower(beneath);
+  const Level* below = beneath.value()->level();
   if (!has_nested() && (!below || below->is_recorder())) return {};
   const Aval& aval = inputs[0].aval();
   const Diagonal by(aval);

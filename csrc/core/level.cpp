@@ -41,7 +41,7 @@ void Bindings::set(Variable& v, Tensor value) {
 }
 
 LevelScope::LevelScope(Level& level)
-    : level_(level), exceptions_(std::uncaught_exceptions()), opened_(++thread_state.opened) {
+    : level_(level), exceptions_(std::uncaught_exceptions()), opened_(thread_state.opened += level.is_batch() ? 0 : 1) {
   level.depth_ = ++thread_state.depth;
   level.live_ = true;
   bindings_.outer_ = std::exchange(thread_state.bindings, &bindings_);

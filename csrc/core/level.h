@@ -29,7 +29,7 @@ class Level : public RefCounted {
   bool is_batch() const noexcept { return kind_ == Kind::Batch; }
   int depth() const noexcept { return depth_; }  // 0 for a recorder below all transforms
   bool live() const noexcept { return live_; }
-  // Whether further transforms were opened above it. Known once it has ended.
+  // Whether derivatives were opened above it. Known once it has ended.
   bool has_nested() const noexcept { return has_nested_; }
 
   // Interprets one primitive. Inputs may belong to this level or to any below it.
@@ -112,7 +112,7 @@ class Bindings {
 
 struct ThreadState {
   int depth = 0;                     // live transform levels on this thread
-  std::int64_t opened = 0;           // how many there have been
+  std::int64_t opened = 0;           // how many derivatives there have been
   RecorderBase* recorder = nullptr;  // set while a graph is recorded
   Bindings* bindings = nullptr;      // of the innermost level; null at the top level
 };
