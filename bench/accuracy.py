@@ -296,7 +296,7 @@ def main() -> None:
     parser.add_argument("--orders", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--points", type=int, default=1_200_000, help="of each function")
     parser.add_argument("--derivative-points", type=int, default=200_000, help="at most, of each derivative")
-    parser.add_argument("--slow-points", type=int, default=20_000, help="at most, where the reference is mpmath")
+    parser.add_argument("--slow-points", type=int, default=1_000_000, help="at most, where the reference is mpmath")
     parser.add_argument("--every", action="store_true", help="every float32 value")
     parser.add_argument("--check", action="store_true", help="print what is over its bar and fail")
     parser.add_argument("--json", action="store_true", help="print the results as the last line")
