@@ -187,6 +187,11 @@ template <class V>
 constexpr V square_minus_one(V x) {
   return (x - 1) * (x + 1);
 }
+// 1 + x²
+template <class V>
+constexpr V one_plus_square(V x) {
+  return 1 + x * x;
+}
 // y² − y
 template <class V>
 constexpr V square_less(V y) {
@@ -206,7 +211,7 @@ constexpr V pow_log(V x, V y, int j) {
 template <class V>
 constexpr V inverse_one_plus_square(V x) {
   const auto large = abs(x) > 1e9;
-  const V inverse = 1 / select(large, x, 1 + x * x);
+  const V inverse = 1 / select(large, x, one_plus_square(x));
   return inverse * select(large, inverse, V(1));
 }
 // x/h, y/h and 1/h with h = hypot(x, y); 0, 0 and 1 at the origin.
@@ -233,7 +238,7 @@ constexpr Point<V> inversion(V x, V y) {
 template <class V>
 constexpr V asinh_d1(V x) {
   const auto large = abs(x) > 1e9;
-  return select(large, abs(1 / x), rsqrt(1 + square(select(large, V(0), x))));
+  return select(large, abs(1 / x), rsqrt(one_plus_square(select(large, V(0), x))));
 }
 // 1/√(x² − 1), and −x/(x² − 1) times that.
 template <class V>

@@ -128,6 +128,10 @@ EV_INLINE Vec<T> one_minus_square(Vec<T> x) {
   return fma(-x, x, Vec<T>(1));
 }
 template <class T>
+EV_INLINE Vec<T> one_plus_square(Vec<T> x) {
+  return fma(x, x, Vec<T>(1));
+}
+template <class T>
 EV_INLINE Vec<T> square_minus_one(Vec<T> x) {
   return fma(x, x, Vec<T>(-1));
 }
