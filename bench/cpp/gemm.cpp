@@ -62,15 +62,14 @@ void add_batches() {
 const ev::cpu::GemmKernels<float>& kernels(float) { return *ev::cpu::simd().gemm_float; }
 const ev::cpu::GemmKernels<double>& kernels(double) { return *ev::cpu::simd().gemm_double; }
 
-// A product of a row block, on one thread: of rows with weights, and of two blocks of rows. Weights are also taken
-// transposed, as for the cotangent of the rows, and then with and without panels.
+// A product of a row block, on one thread: of rows with weights, also transposed ones, and of two blocks of rows.
 template <class T>
 void add_rows(const char* type) {
-  enum Kind { Plain, Transposed, Panels, Accumulate };
-  constexpr const char* names[] = {"rows", "rows, transposed weights", "rows, packed weights", "sum over rows"};
+  enum Kind { Plain, Transposed, Accumulate };
+  constexpr const char* names[] = {"rows", "rows, transposed weights", "sum over rows"};
   constexpr std::int64_t n = 256;
   for (const std::int64_t units : {20, 64, 128})
-    for (const Kind kind : {Plain, Transposed, Panels, Accumulate}) {
+    for (const Kind kind : {Plain, Transposed, Accumulate}) {
       const auto run = [=](benchmark::State& state) {
         std::vector<ev::Ref<ev::Array>> arrays;
         const auto numbers = [&arrays](std::int64_t count) {
@@ -80,15 +79,11 @@ void add_rows(const char* type) {
           return p;
         };
         const T *x = numbers(n * units), *y = numbers(n * units), *w = numbers(units * units);
-        T *z = numbers(n * units), *panels = numbers(128 * 192);
+        T* z = numbers(n * units);
         ev::cpu::Gemm<T> g{{n, units, units}, {x, units, 1}, {w, units, 1}, {z, units, 1}};
-        if (kind == Transposed || kind == Panels) g.b = {w, 1, units};
+        if (kind == Transposed) g.b = {w, 1, units};
         if (kind == Accumulate) g = {{units, units, n}, {x, 1, units}, {y, units, 1}, {z, units, 1}, true};
         const auto& k = kernels(T());
-        if (kind == Panels) {
-          k.pack(g.b, units, units, panels);
-          g.panels = panels;
-        }
         const int threads = ev::num_threads();
         ev::set_num_threads(1);
         for (auto _ : state) {

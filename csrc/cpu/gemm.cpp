@@ -75,7 +75,6 @@ class Product {
  private:
   static constexpr Index kFewResults = 128 * 128, kLongSum = 1024;
   static constexpr Index kBlockElements = (1 << 20) / sizeof(T);  // of B; half of a common L2
-  static constexpr Index kFinishedBytes = 1 << 14;                // of C, for an epilogue; a third of L1
   static constexpr double kLong = 100'000;  // ns; of a batch, products that take longer are better cut themselves
   static constexpr double kCallNs = 20;
 
@@ -167,7 +166,6 @@ class Product {
       part.g_.extent.k = k.size();
       part.g_.a.p += k.begin * g_.a.cs;
       part.g_.b.p += k.begin * g_.b.rs;
-      part.g_.panels = nullptr;
       part.run_part({0, e.m}, {0, e.n});
     };
     if (worthwhile_parts(nanoseconds()) > 1)
@@ -191,19 +189,11 @@ class Product {
     Product product = *this;
     product.g_.c = {result, g_.extent.n, 1};
     product.g_.add = false;
-    product.g_.epilogue = {};
     return product;
   }
   void put(const T* from) const {
     for (Index i = 0; i < g_.extent.m; ++i)
       for (Index j = 0; j < g_.extent.n; ++j, ++from) *g_.c.at(i, j) = g_.add ? *g_.c.at(i, j) + *from : *from;
-    finish({0, g_.extent.m}, {0, g_.extent.n});
-  }
-
-  void finish(Range rows, Range columns) const {
-    if (!g_.epilogue) return;
-    if (transposed_) std::swap(rows, columns);
-    g_.epilogue.run(g_.epilogue.context, rows.begin, columns.begin, rows.size(), columns.size());
   }
 
   void run_part(Range rows, Range columns) const {
@@ -214,7 +204,6 @@ class Product {
     g.b.p = g_.b.at(0, columns.begin);
     g.c.p = g_.c.at(rows.begin, columns.begin);
     method_ == Method::Dot ? run_dot(g) : kernels_.row(g);
-    finish(rows, columns);
   }
 
   void run_dot(Gemm<T>& g) const {
@@ -242,8 +231,7 @@ class Product {
       const Index most = std::max<Index>(kBlockElements / (depth * panel), 1) * panel;
       width = round_up(quotient_up(width, quotient_up(width, most)), panel);
     }
-    const T* panels = transposed_ ? nullptr : g_.panels;
-    const bool pack_b = !panels && worth_packing(rows.size());
+    const bool pack_b = worth_packing(rows.size());
     const bool pack_a = g_.a.cs * Index{sizeof(T)} >= 1024 && width >= 4 * panel;
     T* packed = nullptr;
     const Ref<Buffer> buffer = pack_b ? allocate(kernels_.panel_elements(depth, width), packed) : Ref<Buffer>();
@@ -252,13 +240,12 @@ class Product {
       const Index n = std::min(width, columns.end - j);
       for (Index p = 0; p < g_.extent.k; p += depth) {
         const Index k = std::min(depth, g_.extent.k - p);
-        const bool last = p + k == g_.extent.k;
         GemmBlock<T> block{{rows.size(), n, k},
-                           {nullptr, g_.a.rs, g_.a.cs},
+                           {g_.a.at(rows.begin, p), g_.a.rs, g_.a.cs},
                            g_.b.at(p, j),
                            g_.b.rs,
                            panel,
-                           nullptr,
+                           g_.c.at(rows.begin, j),
                            g_.c.rs,
                            g_.add || p > 0,
                            pack_a};
@@ -267,22 +254,8 @@ class Product {
           block.b = packed;
           block.b_rs = panel;
           block.b_panel = panel * k;
-        } else if (panels) {
-          block.b = panels + j * g_.extent.k + p * panel;
-          block.b_rs = panel;
-          block.b_panel = panel * g_.extent.k;
         }
-        // An epilogue wants the rows while they are near.
-        const Index height = g_.epilogue && last
-                                 ? round_up(quotient_up(kFinishedBytes, n * Index{sizeof(T)}), kernels_.rows)
-                                 : rows.size();
-        for (Index i = rows.begin; i < rows.end; i += height) {
-          block.extent.m = std::min(height, rows.end - i);
-          block.a.p = g_.a.at(i, p);
-          block.c = g_.c.at(i, j);
-          kernels_.block(block);
-          if (last) finish({i, i + block.extent.m}, {j, j + n});
-        }
+        kernels_.block(block);
       }
     }
   }
@@ -303,7 +276,6 @@ void gemm(const GemmKernels<T>& kernels, const Gemm<T>& g, const Batch& batch) {
   for (Index b = 0; b < batch.count && !g.add; ++b)
     for (Index i = 0; i < m; ++i)
       for (Index j = 0; j < n; ++j) g.c.p[b * batch.c + i * g.c.rs + j * g.c.cs] = T(0);
-  if (g.epilogue) g.epilogue.run(g.epilogue.context, 0, 0, m, n);
 }
 template void gemm(const GemmKernels<float>&, const Gemm<float>&, const Batch&);
 template void gemm(const GemmKernels<double>&, const Gemm<double>&, const Batch&);

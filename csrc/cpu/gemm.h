@@ -19,15 +19,6 @@ struct Extent {
   std::int64_t m, n, k;
 };
 
-// What is done with the results while they are in the cache: `run` is called for blocks of C that are finished, on the
-// thread that computed them. The blocks cover C, none of them twice; threads may be at different ones at a time.
-struct Epilogue {
-  void (*run)(void* context, std::int64_t row, std::int64_t column, std::int64_t rows, std::int64_t columns) = nullptr;
-  void* context = nullptr;
-
-  explicit operator bool() const { return run; }
-};
-
 // A product, C = A B or with `add` C += A B; all sizes and strides. C shares no memory with A and B.
 template <class T>
 struct Gemm {
@@ -35,13 +26,9 @@ struct Gemm {
   Matrix<const T> a, b;
   Matrix<T> c;
   bool add = false;
-  // B in panels, from GemmKernels::pack. For a small B that is used many times; null where it is not.
-  const T* panels = nullptr;
-  Epilogue epilogue = {};
 };
 
-// How many products of the same kind, and from one to the next the steps from matrix to matrix. Of more than one
-// product none has panels or an epilogue.
+// How many products of the same kind, and from one to the next the steps from matrix to matrix.
 struct Batch {
   std::int64_t count = 1, a = 0, b = 0, c = 0;
 };
