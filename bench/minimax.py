@@ -232,6 +232,7 @@ for suffix, dtype, degree in ("F", "float", 6), ("D", "double", 12):
     table("kErf" + suffix, dtype, erf_excess, degree, 0, 1, lambda s: mp.sqrt(s) / mp.erf(mp.sqrt(s)))
 # (Φ(x) − ½)/x of x²/2, where |x| ≤ ½
 table("kNormalF", "float", lambda s: mp.erf(mp.sqrt(s)) / mp.sqrt(8 * s), 3, 0, mpf(1) / 8)
+table("kNormalD", "double", lambda s: mp.erf(mp.sqrt(s)) / mp.sqrt(8 * s), 7, 0, mpf(1) / 8)
 
 
 def near_exact(g: Function, x, dtype):

@@ -40,6 +40,9 @@ inline constexpr double kErfcQD[] = {0x1p+0,
 
 // (Φ(x) − ½)/x of x²/2, |x| ≤ ½.
 inline constexpr float kNormalF[] = {0x1.988454p-2f, -0x1.1058a8p-3f, 0x1.46cd58p-5f, -0x1.2e1828p-7f};
+inline constexpr double kNormalD[] = {0x1.9884533d43651p-2,  -0x1.1058377e2d18fp-3, 0x1.46d04297bcb01p-5,
+                                      -0x1.37403fa84ef48p-7, 0x1.e42b36bf616c6p-10, -0x1.3cf0074cf0063p-12,
+                                      0x1.66a14f3a15ba3p-15, -0x1.6bbb52b346de1p-18};
 
 // erfc(a) 2^(−n) and n for a ≥ 0, from a, from w = √π a and from s + s_low = a².
 template <class T>
@@ -247,10 +250,8 @@ EV_INLINE Vec<T> normal_cdf(Vec<T> x) {
   const V s = a * half;
   const auto e = erfc_scaled(a * V(T(kSqrtHalf)), a * V(T(1.2533141373155002512)), s, fma(a, half, -s));
   const V y = scale(e.y, e.n - V(1)), far = select(x > V(0), V(1) - y, y);
-  if constexpr (sizeof(T) == 4)  // the errors of y would show most where x is near 0, and gelu adds its own
-    return select(a < V(T(0.5)), fma(x, horner(s, kNormalF), V(T(0.5))), far);
-  else
-    return far;
+  // The errors of y would show most where x is near 0, and gelu adds its own.
+  return select(a < V(T(0.5)), fma(x, horner(s, kNormalF, kNormalD), V(T(0.5))), far);
 }
 template <class T>
 EV_INLINE Vec<T> erfc(Vec<T> x) {
