@@ -5,6 +5,7 @@
 #include <tuple>
 
 #include "cpu/simd.h"
+#include "cpu/simd/lanes.h"
 #include "cpu/simd/math.h"
 #include "math/elementwise.h"
 
@@ -90,13 +91,13 @@ void scalar_loop(F f, char* const* data, const std::int64_t* step, std::int64_t 
 // ---- loops over vectors -------------------------------------------------------------------------------------------
 
 // Bit i of `rows` says that input i is a row; the others are one element throughout.
-template <class T, int rows, std::size_t N>
-EV_INLINE std::array<Vec<T>, N> load_full(char* const* data, std::int64_t k) {
+template <class T, int rows, std::size_t N, class Load>
+EV_INLINE std::array<Vec<T>, N> load_rows(char* const* data, std::int64_t k, Load load) {
   std::array<Vec<T>, N> in;
 #pragma GCC unroll 8
   for (std::size_t i = 0; i < N; ++i) {
     const T* p = reinterpret_cast<const T*>(data[i]);
-    in[i] = rows >> i & 1 ? Vec<T>::load(p + k) : Vec<T>(*p);
+    in[i] = rows >> i & 1 ? Vec<T>(load(p + k)) : Vec<T>(*p);
   }
   return in;
 }
@@ -106,39 +107,60 @@ EV_INLINE std::array<Vec<T>, N> load_full(char* const* data, std::int64_t k) {
 // without. Never beyond the end: short rows are blocks of fused loops, and in the cache.
 constexpr std::int64_t kAhead = 2048;
 
-// Whether to ask, for a function that is here evaluated on values that count operations.
+// How to loop over a function, which is here evaluated on values that count operations. That of several results is
+// long.
+struct Style {
+  bool ahead;  // asks for memory ahead
+  bool brief;  // may stand there twice, so that the loop over whole vectors is nothing else
+};
 template <int N, class F>
-constexpr bool asks_ahead(F f) {
+constexpr Style style_of(F f) {
   std::array<math::Cost, N> in;
   const auto out = std::apply(f, in);
-  if constexpr (N > 1 && requires { out.n; })
-    return out.n > 8;
+  if constexpr (requires { out.n; })
+    return {N == 1 || out.n > 8, out.n <= 8};
   else
-    return true;
+    return {true, false};
 }
 
-// Whole vectors of inputs that walk as stated, and output rows, which go on for `more` elements after these n; gives
-// the number of elements done. Not inlined: the functions inside are large.
-template <class T, int N, int M, int rows, bool ahead, class F>
+// Inputs that walk as stated, and output rows, which go on for `more` elements after these n: whole vectors, and the
+// rest where a part of a vector is as good. Gives the number of elements done. Not inlined: the functions inside are
+// large, and for the same reason stand there once.
+template <class T, int N, int M, int rows, Style style, class F>
 __attribute__((noinline)) std::int64_t full_vectors(F f, char* const* data, std::int64_t n, std::int64_t more = 0) {
   constexpr std::int64_t lanes = Vec<T>::lanes;
+  constexpr bool finishes = Part<T>::free;
   const std::int64_t reach = n + more - kAhead / static_cast<std::int64_t>(sizeof(T));
   char* p[N + M];  // in registers: the compiler must assume that results are written over `data`
 #pragma GCC unroll 8
   for (int i = 0; i < N + M; ++i) p[i] = data[i];
+  const auto whole = [&](std::int64_t k) { return load_rows<T, rows, N>(p, k, [](const T* x) { return load(x); }); };
+  const auto part = [&](std::int64_t k) {
+    return load_rows<T, rows, N>(p, k, [&](const T* x) { return Part<T>(n - k).load(x); });
+  };
+  const auto finish = [&](std::int64_t k, const auto& out) {
+#pragma GCC unroll 8
+    for (std::size_t o = 0; o < out.size(); ++o) Part<T>(n - k).store(out[o].v, reinterpret_cast<T*>(p[N + o]) + k);
+    return n;
+  };
   std::int64_t k = 0;
-  for (; k + lanes <= n; k += lanes) {
-    if (ahead && k < reach) {
+  for (; finishes && !style.brief ? k < n : k + lanes <= n; k += lanes) {
+    if (style.ahead && k < reach) {
 #pragma GCC unroll 8
       for (int i = 0; i < N; ++i)
         if (rows >> i & 1) __builtin_prefetch(p[i] + k * sizeof(T) + kAhead, 0);
 #pragma GCC unroll 8
       for (int o = N; o < N + M; ++o) __builtin_prefetch(p[o] + k * sizeof(T) + kAhead, 1);
     }
-    const auto out = std::apply(f, load_full<T, rows, N>(p, k));
+    const bool last = finishes && !style.brief && k + lanes > n;
+    const auto out = std::apply(f, last ? part(k) : whole(k));
+    if (last) [[unlikely]]
+      return finish(k, out);
 #pragma GCC unroll 8
     for (std::size_t o = 0; o < out.size(); ++o) out[o].store(reinterpret_cast<T*>(p[N + o]) + k);
   }
+  if constexpr (finishes && style.brief)
+    if (k < n) return finish(k, std::apply(f, part(k)));
   return k;
 }
 
@@ -154,7 +176,7 @@ __attribute__((noinline)) std::int64_t mixed_rows(RowLoop loop, int operands, ch
   constexpr std::int64_t lanes = Vec<T>::lanes, block = 1024 / sizeof(T);
   alignas(EV_SIMD_BYTES) T rows[kMaxOperands][block];
   char* row[kMaxOperands];
-  const std::int64_t full = n / lanes * lanes;
+  const std::int64_t full = Part<T>::free ? n : n / lanes * lanes;
   for (int i = 0; i < operands; ++i) {
     row[i] = step[i] == 0 ? reinterpret_cast<char*>(rows[i]) : data[i];
     if (step[i] == 0)
@@ -179,22 +201,37 @@ __attribute__((noinline)) void gathered_rows(RowLoop loop, int inputs, int opera
   for (std::int64_t k = 0; k < n; k += block) {
     const std::int64_t count = n - k < block ? n - k : block;
     const std::int64_t full = (count + lanes - 1) / lanes * lanes;
-    for (int i = 0; i < inputs; ++i)
-      for (std::int64_t j = 0; j < full; ++j)  // the surplus repeats an element: it raises nothing the others do not
-        rows[i][j] = *reinterpret_cast<const T*>(data[i] + (k + (j < count ? j : 0)) * step[i]);
+    const bool part = count < lanes;
+    for (int i = 0; i < inputs; ++i) {
+      const char* from = data[i] + k * step[i];
+      if (part && step[i] == sizeof(T)) {
+        store(Part<T>(count).load(reinterpret_cast<const T*>(from)), rows[i]);
+      } else if (part && step[i] == 0) {
+        store(broadcast(*reinterpret_cast<const T*>(from)), rows[i]);
+      } else {
+        for (std::int64_t j = 0; j < full; ++j)  // beyond the end an element is repeated
+          rows[i][j] = *reinterpret_cast<const T*>(from + (j < count ? j : 0) * step[i]);
+      }
+    }
     loop(row, full, 0);
-    for (int o = inputs; o < operands; ++o)
-      for (std::int64_t j = 0; j < count; ++j) *reinterpret_cast<T*>(data[o] + (k + j) * step[o]) = rows[o][j];
+    for (int o = inputs; o < operands; ++o) {
+      char* to = data[o] + k * step[o];
+      if (part && step[o] == sizeof(T)) {
+        Part<T>(count).store(load(rows[o]), reinterpret_cast<T*>(to));
+      } else {
+        for (std::int64_t j = 0; j < count; ++j) *reinterpret_cast<T*>(to + j * step[o]) = rows[o][j];
+      }
+    }
   }
 }
 
-template <class T, int N, int M, bool ahead, class F>
+template <class T, int N, int M, Style style, class F>
 void vector_loop(F f, char* const* data, const std::int64_t* step, std::int64_t n) {
   static_assert(N + M <= kMaxOperands);
   constexpr std::int64_t s = sizeof(T);
   constexpr int all = (1 << N) - 1;
   constexpr RowLoop loop = [](char* const* p, std::int64_t count, std::int64_t more) {
-    return full_vectors<T, N, M, all, ahead>(F(), p, count, more);
+    return full_vectors<T, N, M, all, style>(F(), p, count, more);
   };
   bool plain = true;
   int rows = 0;
@@ -206,10 +243,10 @@ void vector_loop(F f, char* const* data, const std::int64_t* step, std::int64_t 
     if (rows == all)
       done = loop(data, n, 0);
     else if (N == 2 && M == 1 && rows == all - 1)
-      done = full_vectors<T, N, M, (N == 2 && M == 1 ? all - 1 : all), ahead>(f, data, n);
+      done = full_vectors<T, N, M, (N == 2 && M == 1 ? all - 1 : all), style>(f, data, n);
     else if (N == 2 && M == 1 && rows == all >> 1)
-      done = full_vectors<T, N, M, (N == 2 && M == 1 ? all >> 1 : all), ahead>(f, data, n);
-    else if (n >= Vec<T>::lanes)
+      done = full_vectors<T, N, M, (N == 2 && M == 1 ? all >> 1 : all), style>(f, data, n);
+    else if (Part<T>::free || n >= Vec<T>::lanes)
       done = mixed_rows<T>(loop, N + M, data, step, n);
   }
   if (done == n) return;
@@ -219,7 +256,7 @@ void vector_loop(F f, char* const* data, const std::int64_t* step, std::int64_t 
 }
 
 // f(x...) gives one value, or an array of M.
-template <class T, int N, auto f, bool ahead, int M = 1>
+template <class T, int N, auto f, Style style, int M = 1>
 void arithmetic_loop(char* const* data, const std::int64_t* step, std::int64_t n) {
   using V = Value<T>;
   const auto g = [](auto... x) {
@@ -229,7 +266,7 @@ void arithmetic_loop(char* const* data, const std::int64_t* step, std::int64_t n
       return f(x...);
   };
   if constexpr (std::is_same_v<V, Vec<T>>)
-    vector_loop<T, N, M, ahead>(g, data, step, n);
+    vector_loop<T, N, M, style>(g, data, step, n);
   else if constexpr (N == 1 && M == 1)
     scalar_loop1<T, T>([](auto x) { return f(x).v; }, data, step, n);
   else if constexpr (N == 2 && M == 1)
@@ -319,7 +356,7 @@ void fill(LoopTable& table) {
   auto set = [&](int kernel, ElementwiseLoop loop) { table[kernel][static_cast<int>(t)] = loop; };
 #define EV_SET(kernel, N, value, Name, ...)                    \
   set(kernel, arithmetic_loop<T, N, value<fn::Name, Value<T>>, \
-                              asks_ahead<N>(value<fn::Name, math::Cost>) __VA_OPT__(, ) __VA_ARGS__>);
+                              style_of<N>(value<fn::Name, math::Cost>) __VA_OPT__(, ) __VA_ARGS__>);
 #define EV_UNARY(Name, fun, types, ...)            \
   if constexpr (takes(Operands::types, t)) {       \
     EV_SET(k##Name, 1, value1, Name)               \

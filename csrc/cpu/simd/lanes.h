@@ -1,4 +1,4 @@
-// Vectors for the matrix product: whole and partial loads and stores, and transposition within them.
+// Plain vectors: whole and partial loads and stores, and for the matrix product transposition within them.
 #pragma once
 
 #include <cstring>
