@@ -1,11 +1,20 @@
-"""Settings of the whole test suite."""
+"""Settings of the whole test suite.
+
+With ``EVOLUTE_TEST_DEVICE=GPU`` all tests run with new tensors on the GPU. ``EVOLUTE_CUDA_PLUGIN`` can name another
+plug-in than the one beside the extension: `libevolute_cuda_emulated.so` of the C++ tests runs the kernels without a GPU.
+"""
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+DEVICE = os.environ.get("EVOLUTE_TEST_DEVICE", "CPU")
 
 # NumPy's linear algebra is the reference for small matrices, on which its threads only get in each other's way.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# Errors of kernels are then raised by the call that they belong to, as on the CPU.
+os.environ.setdefault("EVOLUTE_CUDA_BLOCKING", "1")
 
 # The same examples in every run: a failure is that of the change under test. There is no time limit for one example, as
 # machines differ. To look for new examples: pytest --hypothesis-profile=search
@@ -15,3 +24,23 @@ settings.register_profile(
 )
 settings.register_profile("search", deadline=None, max_examples=2000, suppress_health_check=SLOW_DATA)
 settings.load_profile("evolute")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "host: about memory of the host, where it runs whatever device is tested")
+    if DEVICE != "CPU":
+        import evolute as ev
+
+        ev.set_context(device_target=DEVICE)
+
+
+@pytest.fixture(autouse=True)
+def _device(request):
+    if DEVICE == "CPU" or not request.node.get_closest_marker("host"):
+        yield
+        return
+    import evolute as ev
+
+    ev.set_context(device_target="CPU")
+    yield
+    ev.set_context(device_target=DEVICE)

@@ -78,6 +78,7 @@ def test_second_order_and_forward_mode(name):
     np.testing.assert_allclose(compiled.asnumpy(), reverse.asnumpy(), rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.host
 def test_gradients_of_products_with_ones_are_the_operands():
     x, y = Tensor([1.0, 2.0, 3.0]), Tensor([4.0, 5.0, 6.0])
     by_x, by_y = ev.grad(lambda x, y: ops.sum(x * y), (0, 1))(x, y)

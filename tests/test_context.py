@@ -1,5 +1,6 @@
 """Settings of the process."""
 
+import os
 import subprocess
 import sys
 
@@ -37,13 +38,25 @@ def test_settings_change_one_by_one():
     assert ev.get_context("mode") == context.PYNATIVE_MODE
 
 
-@pytest.mark.parametrize("device", ["GPU", "Ascend"])
-def test_missing_devices(device):
-    with pytest.raises(DeviceError, match=f"'{device}' is not available: .*backend.*; use device_target='CPU'"):
-        context.set_context(mode=context.GRAPH_MODE, device_target=device)
+def test_missing_devices():
+    """A GPU may be there: what is said where it is not, test_gpu.py tests."""
+    before = context.get_context("device_target")
+    with pytest.raises(DeviceError, match="'Ascend' is not available: .*backend.*; use device_target='CPU'"):
+        context.set_context(mode=context.GRAPH_MODE, device_target="Ascend")
     assert context.get_context("mode") == context.PYNATIVE_MODE
-    assert context.get_context("device_target") == "CPU"
+    assert context.get_context("device_target") == before
     assert issubclass(DeviceError, RuntimeError)
+
+
+def test_a_build_without_cuda():
+    code = "import evolute as ev; ev.set_context(device_target='GPU')"
+    environment = {**os.environ, "EVOLUTE_CUDA_PLUGIN": "/nowhere/plugin.so"}
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert (
+        "DeviceError: set_context: device_target='GPU' is not available: this build of evolute has no CUDA backend"
+        in (result.stderr)
+    )
+    assert result.stderr.rstrip().endswith("use device_target='CPU'")
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ import pytest
 import evolute as ev
 from evolute import Parameter, Tensor, ops
 
+pytestmark = pytest.mark.host
+
 DTYPES = [np.bool_, np.int32, np.int64, np.float32, np.float64]
 SHAPES = [(), (0,), (3,), (2, 3), (2, 1, 3)]
 

@@ -34,6 +34,8 @@ JetForm Tape::jet_of(const Op& op, std::span<const Tensor> in) const {
   if (thread_state.recorder || in.size() > 2) return {};
   std::size_t traced = 0;
   for (std::size_t i = 0; i < in.size(); ++i) traced |= std::size_t{slot_of(in[i]) >= 0} << i;
+  // A GPU waits for memory, not for functions: there it takes longer to keep derivatives than to compute them.
+  if (in[0].device().type != DeviceType::CPU || in.back().device().type != DeviceType::CPU) return {};
   const JetForm jet = op.jet[traced];
   // Derivatives are kept in the shape of the result: not where a traced operand is broadcast.
   const bool broadcast = jet.op && in.size() == 2 && in[0].shape() != in[1].shape();

@@ -1,5 +1,7 @@
 #include "core/array.h"
 
+#include <ostream>
+
 #include "core/backend.h"
 
 namespace evolute {
@@ -22,6 +24,13 @@ Array::Array(const Aval& aval, Ref<Buffer> buffer)
       size_(aval.shape.product()),
       contiguous_(true),
       strides_(row_major(aval.shape)) {}
+
+bool Array::is_host_constant() const noexcept {
+  if (size_ == 0 || !on_host()) return false;
+  for (int i = 0; i < ndim(); ++i)
+    if (shape()[i] != 1 && strides_[i] != 0) return false;
+  return true;
+}
 
 Strides row_major(const Shape& shape) {
   Strides s = shape;
@@ -82,8 +91,21 @@ Ref<Array> broadcast_view(const Array& a, const Shape& shape) {
 Ref<Array> contiguous(const Array& a) {
   if (a.contiguous()) return Ref<Array>(const_cast<Array*>(&a));
   Ref<Array> out = empty(a.aval());
-  backend(a.aval().device.type).copy(a, *out);
+  copy_array(a, *out);
   return out;
+}
+
+Ref<Array> to_host(const Array& a) {
+  if (a.on_host()) return Ref<Array>(const_cast<Array*>(&a));
+  Ref<Array> out = empty({a.shape(), a.dtype(), Device{}});
+  copy_array(a, *out);
+  return out;
+}
+
+// Devices know how to copy from and to the host; the host knows no devices.
+void copy_array(const Array& in, Array& out) {
+  const DeviceType to = out.aval().device.type;
+  backend(to != DeviceType::CPU || in.on_host() ? to : in.aval().device.type).copy(in, out);
 }
 
 Shape broadcast_shapes(const Shape& a, const Shape& b, const char* op) {
@@ -120,5 +142,11 @@ Axes normalize_axes(const Axes& axes, int ndim, const char* op) {
   std::sort(out.begin(), out.end());
   return out;
 }
+
+std::ostream& operator<<(std::ostream& s, Device d) {
+  if (d.type == DeviceType::CPU) return s << "CPU";
+  return s << "GPU:" << static_cast<int>(d.index);
+}
+std::ostream& operator<<(std::ostream& s, const Aval& a) { return s << name_of(a.dtype) << a.shape; }
 
 }  // namespace evolute

@@ -26,6 +26,10 @@ class Array final : public Value {
   bool contiguous() const noexcept { return contiguous_; }  // row-major, without gaps
   // Lets an array that has one owner stand for other elements that lie the same way. It does not keep them alive.
   void move_to(std::byte* data) noexcept { data_ = data; }
+  bool on_host() const noexcept { return buffer_->on_host(); }
+  // One number in all places, known to the host without asking a device: it may stand beside operands of any device,
+  // and an array of a device may be one, until somebody needs its elements in memory.
+  bool is_host_constant() const noexcept;
 
  private:
   Ref<Buffer> buffer_;
@@ -48,6 +52,10 @@ Ref<Array> view(const Array& a, const Shape& shape, const Strides& strides, std:
 Ref<Array> broadcast_view(const Array& a, const Shape& shape);
 // `a` itself when row-major, else a row-major copy.
 Ref<Array> contiguous(const Array& a);
+// `a` itself when the host can read it, else a row-major copy there, which waits for the device.
+Ref<Array> to_host(const Array& a);
+// Copies with conversion between any two devices; `in` broadcasts to out's shape.
+void copy_array(const Array& in, Array& out);
 
 // NumPy broadcasting. Throws ShapeError naming `op` when the shapes do not fit.
 Shape broadcast_shapes(const Shape& a, const Shape& b, const char* op);

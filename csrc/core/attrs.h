@@ -48,6 +48,9 @@ class AttrsOf final : public Attrs {
     for (auto x : d) h = hash_mix(h, static_cast<std::size_t>(x));
     return h;
   }
+  static std::size_t hash_one(Device d) {
+    return static_cast<std::size_t>(d.type) << 8 | static_cast<std::size_t>(d.index);
+  }
   template <class U>
   static std::size_t hash_one(const U& u) {
     return std::hash<U>{}(u);

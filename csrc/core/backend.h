@@ -9,6 +9,13 @@
 
 namespace evolute {
 
+// Work of a device that was recorded while it ran, to be run again on the same memory. `operands` are the arrays from
+// outside that it reads and writes.
+class Replay : public RefCounted {
+ public:
+  virtual void run(std::span<const Array* const> operands) = 0;
+};
+
 enum class Reduction : std::uint8_t { Sum, Prod, Max, Min, Any, All };
 enum class ScatterMode : std::uint8_t { Set, Add };
 enum class Distribution : std::uint8_t { Uniform, Normal };
@@ -21,8 +28,26 @@ class Backend {
  public:
   virtual ~Backend() = default;
 
-  // Throws std::bad_alloc.
+  // Throws std::bad_alloc, or DeviceError where the memory is a device's own.
   virtual Ref<Buffer> allocate(std::size_t bytes) = 0;
+
+  // The rest is for devices whose work runs behind the host's back, in the order in which each thread asked for it.
+  // What goes wrong there is thrown by the next call that waits: `synchronize`, or a copy to the host.
+  virtual void synchronize() {}
+  // The stream of this thread as DLPack has it, and orders between it and others: what runs on `stream` from now on
+  // waits for what this thread has asked for, or whoever uses `a` next waits for what `stream` has been asked for.
+  virtual std::intptr_t stream() { return 0; }
+  virtual void hand_over(const Array&, std::intptr_t) {}
+  virtual void take_back(const Array&, std::intptr_t) {}
+  // Memory of somebody else's; `release` is called once the device no longer works on it.
+  virtual Ref<Buffer> adopt(void* data, std::size_t bytes, std::function<void()> release) {
+    return make_ref<Buffer>(data, bytes, std::move(release));
+  }
+  // Runs `work`, which waits for nothing, and gives a recording of it; null where there is nothing to gain.
+  virtual Ref<Replay> record(const std::function<void()>& work) {
+    work();
+    return {};
+  }
 
   // `kernel` is an ElementwiseKernel (math/elementwise.h); inputs broadcast to out's shape; all inputs of `kernel`'s
   // operand dtype. The output dtype is the kernel's; all outputs have one shape.
@@ -35,7 +60,8 @@ class Backend {
   virtual void select(const Array& cond, const Array& a, const Array& b, Array& out) = 0;
   // Several of these operations in one pass.
   virtual std::unique_ptr<FusedKernel> prepare(const FusedProgram& program) = 0;
-  // Copies with conversion of dtype; `in` broadcasts to out's shape.
+  // Copies with conversion of dtype; `in` broadcasts to out's shape. That of a device takes arrays of the host on
+  // either side; a copy to the host has arrived when it returns.
   virtual void copy(const Array& in, Array& out) = 0;
 
   // Reduces `axes` (sorted); out has them removed. Max and Min give NaN when a NaN is present.
@@ -77,7 +103,8 @@ class Backend {
   virtual void cofactor(const Array& a, Array& out) = 0;
 };
 
-// The backend of a device. Throws DeviceError saying what is missing.
+// The backend of a device. That of CUDA is a plug-in (core/plugin.h), loaded by the first call that asks for it. Throws
+// DeviceError saying what is missing.
 Backend& backend(DeviceType type);
 void register_backend(DeviceType type, Backend* b);
 

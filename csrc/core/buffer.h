@@ -18,6 +18,8 @@ class Buffer : public RefCounted {
   }
   std::byte* data() const noexcept { return static_cast<std::byte*>(data_); }
   std::size_t bytes() const noexcept { return bytes_; }
+  // Whether the host may read it.
+  virtual bool on_host() const noexcept { return true; }
 
  protected:
   Buffer(void* data, std::size_t bytes) : data_(data), bytes_(bytes) {}

@@ -10,13 +10,7 @@ namespace evolute {
 namespace {
 
 // Constants of equal elements are made anew wherever a rule needs them, so they count by what they are.
-bool is_uniform(const Tensor& t) {
-  if (t.value()->level() || t.size() == 0) return false;
-  const Array& a = t.array();
-  for (int i = 0; i < a.ndim(); ++i)
-    if (a.shape()[i] != 1 && a.strides()[i] != 0) return false;
-  return true;
-}
+bool is_uniform(const Tensor& t) { return !t.value()->level() && t.array().is_host_constant(); }
 std::int64_t bits_of(const Tensor& t) {
   const Array& a = t.array();
   std::int64_t bits = 0;

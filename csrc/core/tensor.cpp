@@ -15,10 +15,9 @@ namespace {
 
 // Row-major in host memory, of `dtype`.
 Ref<Array> on_host(const Array& a, DType dtype) {
-  const Device device = a.aval().device;
-  if (a.contiguous() && a.dtype() == dtype && device.type == DeviceType::CPU) return Ref<Array>(const_cast<Array*>(&a));
+  if (a.contiguous() && a.dtype() == dtype && a.on_host()) return Ref<Array>(const_cast<Array*>(&a));
   Ref<Array> out = empty({a.shape(), dtype, Device{}});
-  backend(device.type).copy(a, *out);
+  copy_array(a, *out);
   return out;
 }
 
@@ -104,8 +103,6 @@ void Variable::set(Tensor value) {
   else
     value_ = settled;
 }
-
-std::ostream& operator<<(std::ostream& s, const Aval& a) { return s << name_of(a.dtype) << a.shape; }
 
 // Printing, by NumPy's rules: the shortest digits that give the value back, at most eight after the point, columns
 // aligned at the point.

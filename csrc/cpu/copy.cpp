@@ -1,12 +1,14 @@
 #include <cstring>
 
-#include "cpu/convert.h"
 #include "cpu/cost.h"
 #include "cpu/cpu_backend.h"
 #include "cpu/strided_loop.h"
+#include "math/convert.h"
 
 namespace evolute::cpu {
 namespace {
+
+using math::convert;
 
 template <class T>
 T& at(char* p, std::int64_t offset) {

@@ -4,11 +4,13 @@
 #include "core/thread_pool.h"
 #include "cpu/cost.h"
 #include "cpu/cpu_backend.h"
-#include "cpu/monoid.h"
 #include "cpu/simd.h"
+#include "math/monoid.h"
 
 namespace evolute::cpu {
 namespace {
+
+using namespace math;  // the monoids
 
 // ---- Loop nests -----------------------------------------------------------------------------------------------------
 

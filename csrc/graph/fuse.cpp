@@ -19,6 +19,7 @@ bool fusable(const Graph::Node& node) {
 // Nodes that run as one loop. Being a group of one is no loss: it becomes a plain kernel.
 struct Group {
   Shape shape;
+  Device device;
   bool fused;
   std::vector<std::size_t> nodes;
 };
@@ -66,22 +67,24 @@ class Grouping {
   // the one that makes what only this node still needs has no need to write that down.
   void assign(std::size_t n) {
     const Graph::Node& node = graph_.nodes[n];
-    const Shape& shape = graph_.values[index(node.out[0])].shape;
+    const Aval& made = graph_.values[index(node.out[0])];
+    const auto joins = [&](std::size_t g) {
+      return groups_[g].fused && groups_[g].shape == made.shape && groups_[g].device == made.device;
+    };
     std::size_t target = groups_.size();
     if (fusable(node)) {
       std::size_t earliest = 0;
       for (ValueId id : node.in)
         if (made_in_[index(id)] >= 0) {
           const auto g = static_cast<std::size_t>(made_in_[index(id)]);
-          earliest = std::max(earliest, groups_[g].fused && groups_[g].shape == shape ? g : g + 1);
+          earliest = std::max(earliest, joins(g) ? g : g + 1);
         }
-      if (earliest < groups_.size() && groups_[earliest].fused && groups_[earliest].shape == shape &&
-          spares_a_value(earliest, node) && fits(earliest, n))
+      if (earliest < groups_.size() && joins(earliest) && spares_a_value(earliest, node) && fits(earliest, n))
         target = earliest;
       for (std::size_t g = groups_.size(); target == groups_.size() && g-- > earliest;)
-        if (groups_[g].fused && groups_[g].shape == shape && fits(g, n)) target = g;
+        if (joins(g) && fits(g, n)) target = g;
     }
-    if (target == groups_.size()) groups_.push_back({shape, fusable(node), {}});
+    if (target == groups_.size()) groups_.push_back({made.shape, made.device, fusable(node), {}});
     groups_[target].nodes.push_back(n);
     group_of_node_[n] = target;
     assigned_ = n + 1;
@@ -187,7 +190,7 @@ Step make_loop(const Graph& graph, const Grouping& grouping, std::size_t g) {
         free.push_back(s);
     program.ops.push_back(op);
   }
-  step.loop = backend(DeviceType::CPU).prepare(program);
+  step.loop = backend(group.device.type).prepare(program);
   return step;
 }
 

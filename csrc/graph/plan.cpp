@@ -168,22 +168,43 @@ void Plan::place() {
         break;
       }
 
-  std::vector<Block> blocks;
+  std::array<std::vector<Block>, kNumDevices> blocks;
+  const auto blocks_of = [&](std::size_t i) -> auto& {
+    return blocks[static_cast<std::size_t>(graph_->values[i].device.type)];
+  };
   std::vector<std::size_t> block_of(root.size());
   for (std::size_t i = 0; i < root.size(); ++i) {
     if (!in_arena(static_cast<ValueId>(i)) || index(place_of[i]) != i) continue;
-    block_of[i] = blocks.size();
-    blocks.push_back({static_cast<ValueId>(i), padded_bytes(graph_->values[i]), first[i], last[i], 0});
+    block_of[i] = blocks_of(i).size();
+    blocks_of(i).push_back({static_cast<ValueId>(i), padded_bytes(graph_->values[i]), first[i], last[i], 0});
   }
   for (std::size_t i = 0; i < root.size(); ++i)
     if (in_arena(static_cast<ValueId>(i))) {
-      Block& b = blocks[block_of[index(place_of[i])]];
+      Block& b = blocks_of(i)[block_of[index(place_of[i])]];
       b.last = std::max(b.last, last[i]);
     }
-  arena_bytes_ = pack(blocks);
-  for (const Block& b : blocks) placement_[index(b.id)].offset = b.offset;
+  for (std::size_t d = 0; d < blocks.size(); ++d) {
+    arena_bytes_[d] = pack(blocks[d]);
+    for (const Block& b : blocks[d]) placement_[index(b.id)].offset = b.offset;
+  }
   for (std::size_t i = 0; i < root.size(); ++i)
     if (in_arena(static_cast<ValueId>(i))) placement_[i].offset = placement_[index(place_of[i])].offset;
+
+  std::vector<bool> wanted(root.size());
+  for (ValueId id : graph_->outputs) wanted[index(id)] = true;
+  for (const auto& v : graph_->variables)
+    if (v.out >= 0) wanted[index(v.out)] = true;
+  replayable_ = !steps_.empty();
+  for (auto step = steps_.rbegin(); step != steps_.rend(); ++step) {
+    for (ValueId id : step->out) replayable_ = replayable_ && graph_->values[index(id)].device.type != DeviceType::CPU;
+    replayable_ = replayable_ && !step->nodes[0]->op->runs_graph;
+    if (step->kind != Step::Kind::View || !wanted[index(step->out[0])]) continue;
+    wanted[index(step->in[0])] = true;
+    result_views_.insert(result_views_.begin(), &*step);
+  }
+  for (ValueId id : graph_->inputs)
+    replayable_ = replayable_ && graph_->values[index(id)].device.type != DeviceType::CPU;
+  for (const auto& v : graph_->variables) replayable_ = replayable_ && v.aval.device.type != DeviceType::CPU;
 }
 
 bool Plan::may_update(std::size_t input, std::size_t output) const {
@@ -222,7 +243,7 @@ void Plan::share_outputs(const std::vector<std::size_t>& last) {
 void Plan::release_arenas(std::size_t bytes) const {
   std::vector<std::unique_ptr<Frame>> freed;
   std::lock_guard lock(mutex_);
-  if (arena_bytes_ > bytes) freed.swap(frames_);
+  if (arena_bytes() > bytes) freed.swap(frames_);
 }
 
 std::unique_ptr<Plan::Frame> Plan::take_frame() const {
@@ -235,13 +256,14 @@ std::unique_ptr<Plan::Frame> Plan::take_frame() const {
     }
   }
   auto frame = std::make_unique<Frame>();
-  frame->arena = backend(DeviceType::CPU).allocate(std::max<std::size_t>(arena_bytes_, 1));
+  for (std::size_t d = 0; d < frame->arena.size(); ++d)
+    if (arena_bytes_[d] > 0) frame->arena[d] = backend(static_cast<DeviceType>(d)).allocate(arena_bytes_[d]);
   frame->array.resize(placement_.size());
   for (std::size_t i = 0; i < placement_.size(); ++i) {
     if (placement_[i].kind != Placement::Kind::Arena) continue;
     const Aval& a = graph_->values[i];
-    frame->kept.push_back(
-        make_ref<Array>(a, frame->arena, frame->arena->data() + placement_[i].offset, row_major(a.shape)));
+    const Ref<Buffer>& arena = frame->arena[static_cast<std::size_t>(a.device.type)];
+    frame->kept.push_back(make_ref<Array>(a, arena, arena->data() + placement_[i].offset, row_major(a.shape)));
     frame->array[i] = frame->kept.back().get();
   }
   for (const auto& c : graph_->constants) frame->array[index(c.id)] = static_cast<Array*>(c.value.value());
@@ -288,6 +310,85 @@ void Plan::run_steps(Frame& frame) const {
   }
 }
 
+// The same on a device that can record what it is asked for, and do it again without being told step by step.
+void Plan::run_recorded(Frame& frame) const {
+  auto& array = frame.array;
+  Backend& device = backend(graph_->values[index(steps_[0].out[0])].device.type);
+  for (ValueId id : own_outputs_) {
+    const ValueId output = placement_[index(id)].output;  // whose array is shared, if any
+    Array*& own = array[index(output >= 0 ? output : id)];
+    if (!own) {
+      frame.current.push_back(empty(graph_->values[index(id)]));
+      own = frame.current.back().get();
+    }
+    array[index(id)] = own;
+  }
+  std::vector<std::intptr_t> key;
+  std::vector<const Array*> operands;
+  const auto add = [&](ValueId id, bool is_input) {
+    Array*& a = array[index(id)];
+    if (is_input && a->on_host() && a->size() > 0) {  // it may differ in each run: it gets a place on the device
+      const Ref<Array> place = empty({{1}, a->dtype(), a->aval().device});
+      device.copy(*view(*a, {1}, {1}), *place);
+      frame.current.push_back(
+          make_ref<Array>(a->aval(), place->buffer(), place->bytes(), Strides::filled(a->ndim(), 0)));
+      a = frame.current.back().get();
+    }
+    operands.push_back(a);
+    key.push_back(reinterpret_cast<std::intptr_t>(a->bytes()));
+    if (!a->contiguous()) key.insert(key.end(), a->strides().begin(), a->strides().end());
+  };
+  for (ValueId id : graph_->inputs) add(id, true);
+  for (const auto& v : graph_->variables) add(v.in, true);
+  for (ValueId id : own_outputs_) add(id, false);
+  if (!frame.kept.empty()) operands.push_back(frame.kept.front().get());  // for all of the arena
+  // Results are the caller's, so that a view among them that needed memory cannot be that of the recording.
+  const auto give_copies = [&](const Frame::Recorded& r) {
+    for (const auto& [id, copy] : r.copies) {
+      array[index(id)] = copy.get();
+      if (std::none_of(result_views_.begin(), result_views_.end(), [&](auto* s) { return s->out[0] == id; })) continue;
+      frame.current.push_back(empty(copy->aval()));
+      device.copy(*copy, *frame.current.back());
+      array[index(id)] = frame.current.back().get();
+    }
+  };
+
+  const auto known = std::find_if(frame.recorded.begin(), frame.recorded.end(), [&](auto& r) { return r.key == key; });
+  if (known != frame.recorded.end()) {
+    known->replay->run(operands);
+    give_copies(*known);
+    for (const Step* step : result_views_) {
+      const ValueId id = step->out[0];
+      if (std::any_of(known->copies.begin(), known->copies.end(), [&](auto& c) { return c.first == id; })) continue;
+      const Graph::Node& node = *step->nodes[0];
+      frame.current.push_back(
+          node.op->view(*node.op, node.attrs.get(), *array[index(step->in[0])], graph_->values[index(id)]));
+      array[index(id)] = frame.current.back().get();
+    }
+    std::rotate(known, known + 1, frame.recorded.end());
+    return;
+  }
+  const auto before = std::find(frame.seen.begin(), frame.seen.end(), key);
+  if (before == frame.seen.end()) {  // it may never come again: recording takes longer than running
+    if (frame.seen.size() == Frame::kSeen) frame.seen.erase(frame.seen.begin());
+    frame.seen.push_back(std::move(key));
+    return run_steps(frame);
+  }
+  frame.seen.erase(before);
+  Ref<Replay> replay = device.record([&] { run_steps(frame); });
+  if (!replay) return;
+  Frame::Recorded recorded{std::move(key), std::move(replay), {}};
+  for (const Step& step : steps_) {
+    if (step.kind != Step::Kind::View) continue;
+    Array* out = array[index(step.out[0])];
+    if (out->buffer() == array[index(step.in[0])]->buffer()) continue;
+    recorded.copies.emplace_back(step.out[0], Ref<Array>(out));
+  }
+  give_copies(recorded);
+  if (frame.recorded.size() == Frame::kRecorded) frame.recorded.erase(frame.recorded.begin());
+  frame.recorded.push_back(std::move(recorded));
+}
+
 std::vector<Tensor> Plan::run(std::span<const Tensor> inputs, std::span<const Tensor> variables) const {
   std::unique_ptr<Frame> frame = take_frame();
   auto& array = frame->array;
@@ -296,7 +397,7 @@ std::vector<Tensor> Plan::run(std::span<const Tensor> inputs, std::span<const Te
   for (std::size_t i = 0; i < graph_->variables.size(); ++i)
     array[index(graph_->variables[i].in)] = static_cast<Array*>(variables[i].value());
   for (ValueId id : own_outputs_) array[index(id)] = nullptr;
-  run_steps(*frame);
+  replayable_ ? run_recorded(*frame) : run_steps(*frame);
   std::vector<Tensor> results;
   const auto give = [&](ValueId id) { results.push_back(to_tensor(Ref<Array>(array[index(id)]))); };
   for (ValueId id : graph_->outputs) give(id);

@@ -4,8 +4,11 @@
 // arenas are kept between runs.
 #pragma once
 
+#include <array>
+#include <memory>
 #include <mutex>
 
+#include "core/backend.h"
 #include "core/fused.h"
 #include "graph/graph.h"
 
@@ -31,7 +34,7 @@ struct Placement {
     Shared,  // the buffer of an output that is added up over it
   };
   Kind kind = Kind::None;
-  std::size_t offset = 0;  // in the arena
+  std::size_t offset = 0;  // in the arena of its device
   ValueId output = -1;     // whose buffer is shared
 };
 
@@ -49,7 +52,7 @@ class Plan {
   const Graph& graph() const { return *graph_; }
   const std::vector<Step>& steps() const { return steps_; }
   const std::vector<PassEffect>& effects() const { return effects_; }
-  std::size_t arena_bytes() const { return arena_bytes_; }
+  std::size_t arena_bytes() const { return arena_bytes_[0] + arena_bytes_[1]; }
   // Whether an output may be written over an input, as the step that computes it is the last to read that.
   bool may_update(std::size_t input, std::size_t output) const;
   // Frees the arenas that are kept between runs, if they are larger than this.
@@ -67,23 +70,37 @@ class Plan {
   friend class PlanLoop;
   // The state of one run. Arrays in the arena are made once and serve all runs.
   struct Frame {
-    Ref<Buffer> arena;
-    std::vector<Ref<Array>> kept;     // arena values
-    std::vector<Ref<Array>> current;  // views and outputs of this run
-    std::vector<Array*> array;        // of each value
+    // A run that a device has recorded. It is the same work as long as whatever it reads and writes lies where it did:
+    // that is its key. `copies` are views that turned out to need memory.
+    struct Recorded {
+      std::vector<std::intptr_t> key;
+      Ref<Replay> replay;
+      std::vector<std::pair<ValueId, Ref<Array>>> copies;
+    };
+    static constexpr std::size_t kRecorded = 4, kSeen = 8;
+
+    std::array<Ref<Buffer>, kNumDevices> arena;
+    std::vector<Ref<Array>> kept;                  // arena values
+    std::vector<Ref<Array>> current;               // views and outputs of this run
+    std::vector<Array*> array;                     // of each value
+    std::vector<Recorded> recorded;                // the latest last
+    std::vector<std::vector<std::intptr_t>> seen;  // keys of runs that were not recorded
   };
   void place();
   void share_outputs(const std::vector<std::size_t>& last);
   std::unique_ptr<Frame> take_frame() const;
   void give_back(std::unique_ptr<Frame> frame) const;
   void run_steps(Frame& frame) const;
+  void run_recorded(Frame& frame) const;
 
   std::shared_ptr<const Graph> graph_;
   std::vector<PassEffect> effects_;
   std::vector<Step> steps_;
-  std::vector<Placement> placement_;  // of each value
-  std::vector<ValueId> own_outputs_;  // values placed as Output or Shared
-  std::size_t arena_bytes_ = 0;
+  std::vector<Placement> placement_;                    // of each value
+  std::vector<ValueId> own_outputs_;                    // values placed as Output or Shared
+  std::array<std::size_t, kNumDevices> arena_bytes_{};  // by DeviceType
+  bool replayable_ = false;                             // nothing but launches on one device: a run can be recorded
+  std::vector<const Step*> result_views_;               // those that results are made of
   mutable std::mutex mutex_;
   mutable std::vector<std::unique_ptr<Frame>> frames_;  // not in use
 };
@@ -107,8 +124,9 @@ class PlanLoop {
     SmallVector<const Array*, 4> in;
     SmallVector<Array*, 2> out;
     std::unique_ptr<BoundLoop> loop;
-    bool view;
+    bool view, copies;      // a view may turn out to need memory
     std::ptrdiff_t offset;  // of a view, in bytes
+    Ref<Array> result, copy;
   };
   struct Copy {
     const Array* from;

@@ -64,42 +64,45 @@ PlanLoop::~PlanLoop() {
 void PlanLoop::bind(const Step& step) {
   const Graph& graph = plan_->graph();
   auto& array = frame_->array;
-  Bound b{step.nodes[0], step.loop.get(), {}, {}, {}, false, 0};
+  Bound b{step.nodes[0], step.loop.get(), {}, {}, {}, false, false, 0, {}, {}};
   for (ValueId id : step.in) b.in.push_back(array[index(id)]);
   if (step.kind == Step::Kind::View) {
     const ValueId id = step.out[0];
     Ref<Array> v = b.node->op->view(*b.node->op, b.node->attrs.get(), *b.in[0], graph.values[index(id)]);
     b.view = true;
+    b.copies = v->buffer() != b.in[0]->buffer();
     b.offset = v->bytes() - b.in[0]->bytes();
     array[index(id)] = v.get();
-    frame_->current.push_back(std::move(v));
+    b.result = std::move(v);
   }
   for (ValueId id : step.out) b.out.push_back(array[index(id)]);
-  Backend& device = backend(DeviceType::CPU);
   if (b.fused)
     b.loop = b.fused->bind(b.in, b.out);
   else if (b.node->op->kernel_id >= 0)
-    b.loop = device.prepare(single(graph, *b.node))->bind(b.in, b.out);
+    b.loop = backend(b.out[0]->aval().device.type).prepare(single(graph, *b.node))->bind(b.in, b.out);
   steps_.push_back(std::move(b));
 }
 
 void PlanLoop::run() {
-  Backend& device = backend(DeviceType::CPU);
   for (Bound& b : steps_) {
-    if (b.view)
+    if (b.copies) {
+      b.copy = b.node->op->view(*b.node->op, b.node->attrs.get(), *b.in[0], b.out[0]->aval());
+      b.out[0]->move_to(b.copy->bytes());
+    } else if (b.view) {
       b.out[0]->move_to(b.in[0]->bytes() + b.offset);
-    else if (b.loop)
+    } else if (b.loop) {
       b.loop->run();
-    else if (b.fused)
+    } else if (b.fused) {
       b.fused->run(b.in, b.out);
-    else
+    } else {
       b.node->op->kernel(*b.node->op, b.node->attrs.get(), b.in, b.out);
+    }
   }
   for (const Copy& c : copies_)
-    if (c.from->contiguous())
+    if (c.from->contiguous() && c.from->on_host() && c.to->on_host())
       std::memcpy(c.to->bytes(), c.from->bytes(), static_cast<std::size_t>(c.to->size()) * size_of(c.to->dtype()));
     else
-      device.copy(*c.from, *c.to);
+      copy_array(*c.from, *c.to);
 }
 
 }  // namespace evolute

@@ -19,9 +19,7 @@ struct Symbol final : Value {
 bool is_uniform(const Tensor& t, double& value) {
   if (t.value()->level()) return false;
   const Array& a = t.array();
-  for (int i = 0; i < a.ndim(); ++i)
-    if (a.shape()[i] != 1 && a.strides()[i] != 0) return false;
-  if (a.size() == 0) return false;
+  if (!a.is_host_constant()) return false;
   value = to_tensor(view(a, {}, {})).item();
   return is_floating(a.dtype()) || std::abs(value) < 0x1p53;
 }

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "ops/shape_ops.h"
+
 namespace evolute {
 
 std::shared_ptr<Graph> rewrite(const Graph& graph, const RewriteRule& rule) {
@@ -24,7 +26,11 @@ std::shared_ptr<Graph> rewrite(const Graph& graph, const RewriteRule& rule) {
     out.clear();
     out.resize(node.out.size());
     if (!rule(rewriter, node, in, out)) apply(*node.op, node.attrs, in, out);
-    for (std::size_t i = 0; i < node.out.size(); ++i) set(node.out[i], out[i]);
+    for (std::size_t i = 0; i < node.out.size(); ++i) {
+      // A constant operand that stands for a result may belong to no device.
+      const Device device = graph.values[static_cast<std::size_t>(node.out[i])].device;
+      set(node.out[i], device.type == DeviceType::CPU ? out[i] : placed(out[i], device));
+    }
   }
 
   std::vector<Tensor> results;

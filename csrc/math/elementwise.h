@@ -19,63 +19,63 @@ namespace fn {
   struct Name {                                                \
     static constexpr Residual residual = Residual::r;          \
     template <class V>                                         \
-    static constexpr V f([[maybe_unused]] V x) {               \
+    EV_HD static constexpr V f([[maybe_unused]] V x) {         \
       return F;                                                \
     }                                                          \
     template <class V>                                         \
-    static constexpr V d1([[maybe_unused]] V r) {              \
+    EV_HD static constexpr V d1([[maybe_unused]] V r) {        \
       return D1;                                               \
     }                                                          \
     template <class V>                                         \
-    static constexpr V d2([[maybe_unused]] V r) {              \
+    EV_HD static constexpr V d2([[maybe_unused]] V r) {        \
       return D2;                                               \
     }                                                          \
   };
 #define EV_UNARY_FLAT(Name, fun, types, lo, hi, F, text) \
   struct Name {                                          \
     template <class V>                                   \
-    static constexpr V f(V x) {                          \
+    EV_HD static constexpr V f(V x) {                    \
       return F;                                          \
     }                                                    \
   };
-#define EV_BINARY(Name, fun, types, lo, hi, F, DX, DY, DXX, DXY, DYY, text) \
-  struct Name {                                                             \
-    template <class V>                                                      \
-    static constexpr V f(V x, V y) {                                        \
-      return F;                                                             \
-    }                                                                       \
-    template <class V>                                                      \
-    static constexpr V dx([[maybe_unused]] V x, [[maybe_unused]] V y) {     \
-      return DX;                                                            \
-    }                                                                       \
-    template <class V>                                                      \
-    static constexpr V dy([[maybe_unused]] V x, [[maybe_unused]] V y) {     \
-      return DY;                                                            \
-    }                                                                       \
-    template <class V>                                                      \
-    static constexpr V dxx([[maybe_unused]] V x, [[maybe_unused]] V y) {    \
-      return DXX;                                                           \
-    }                                                                       \
-    template <class V>                                                      \
-    static constexpr V dxy([[maybe_unused]] V x, [[maybe_unused]] V y) {    \
-      return DXY;                                                           \
-    }                                                                       \
-    template <class V>                                                      \
-    static constexpr V dyy([[maybe_unused]] V x, [[maybe_unused]] V y) {    \
-      return DYY;                                                           \
-    }                                                                       \
+#define EV_BINARY(Name, fun, types, lo, hi, F, DX, DY, DXX, DXY, DYY, text)    \
+  struct Name {                                                                \
+    template <class V>                                                         \
+    EV_HD static constexpr V f(V x, V y) {                                     \
+      return F;                                                                \
+    }                                                                          \
+    template <class V>                                                         \
+    EV_HD static constexpr V dx([[maybe_unused]] V x, [[maybe_unused]] V y) {  \
+      return DX;                                                               \
+    }                                                                          \
+    template <class V>                                                         \
+    EV_HD static constexpr V dy([[maybe_unused]] V x, [[maybe_unused]] V y) {  \
+      return DY;                                                               \
+    }                                                                          \
+    template <class V>                                                         \
+    EV_HD static constexpr V dxx([[maybe_unused]] V x, [[maybe_unused]] V y) { \
+      return DXX;                                                              \
+    }                                                                          \
+    template <class V>                                                         \
+    EV_HD static constexpr V dxy([[maybe_unused]] V x, [[maybe_unused]] V y) { \
+      return DXY;                                                              \
+    }                                                                          \
+    template <class V>                                                         \
+    EV_HD static constexpr V dyy([[maybe_unused]] V x, [[maybe_unused]] V y) { \
+      return DYY;                                                              \
+    }                                                                          \
   };
 #define EV_BINARY_FLAT(Name, fun, types, lo, hi, F, text) \
   struct Name {                                           \
     template <class V>                                    \
-    static constexpr V f(V x, V y) {                      \
+    EV_HD static constexpr V f(V x, V y) {                \
       return F;                                           \
     }                                                     \
   };
 #define EV_COMPARE(Name, fun, types, lo, hi, F, text) \
   struct Name {                                       \
     template <class V>                                \
-    static auto f(V x, V y) {                         \
+    EV_HD static auto f(V x, V y) {                   \
       return F;                                       \
     }                                                 \
   };

@@ -72,26 +72,33 @@ struct CastAttrs {
   DType dtype;
   auto fields() const { return std::tie(dtype); }
 };
+struct DeviceAttrs {
+  Device device;
+  auto fields() const { return std::tie(device); }
+};
 // iota: start + i * step.
 struct IotaAttrs {
   std::int64_t n;
   double start, step;
   DType dtype;
-  auto fields() const { return std::tie(n, start, step, dtype); }
+  Device device;
+  auto fields() const { return std::tie(n, start, step, dtype, device); }
 };
 // linspace: n values from start to stop, both exact.
 struct LinspaceAttrs {
   std::int64_t n;
   double start, stop;
   DType dtype;
-  auto fields() const { return std::tie(n, start, stop, dtype); }
+  Device device;
+  auto fields() const { return std::tie(n, start, stop, dtype, device); }
 };
 // uniform, standard_normal.
 struct RandomAttrs {
   Shape shape;
   std::uint64_t seed;
   DType dtype;
-  auto fields() const { return std::tie(shape, seed, dtype); }
+  Device device;
+  auto fields() const { return std::tie(shape, seed, dtype, device); }
 };
 // matmul: which operands have their last two axes exchanged.
 struct MatmulAttrs {

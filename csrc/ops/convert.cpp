@@ -33,9 +33,30 @@ const Op& cast_op = define_op({.name = "cast",
                                .jvp = jvp_cast,
                                .batch = batch_leading,
                                .saves_in = 0,
+                               .pointwise = true,
                                .doc = {.group = "conversion",
                                        .summary = "x with another element type; differentiable between floats",
                                        .formula = "out = dtype(x)"}});
+
+void infer_to_device(const Op&, const Attrs* attrs, std::span<const Tensor> in, SmallVector<Aval, 1>& out) {
+  out.push_back({in[0].shape(), in[0].dtype(), attrs_as<DeviceAttrs>(attrs).device});
+}
+
+void kernel_to_device(const Op&, const Attrs*, ArrayRefs in, std::span<Array* const> out) {
+  copy_array(*in[0], *out[0]);
+}
+
+void vjp_to_device(const Op&, VjpArgs& a) { a.grads[0] = to_device(a.cotangent(), a.in_aval[0]->device); }
+
+const Op& to_device_op =
+    define_op({.name = "to_device",
+               .infer = infer_to_device,
+               .kernel = kernel_to_device,
+               .vjp = vjp_to_device,
+               .jvp = jvp_linear,
+               .saves_in = 0,
+               .linear_in = 1,
+               .doc = {.group = "conversion", .summary = "x in the memory of another device", .formula = "out = x"}});
 
 void infer_same(const Op&, const Attrs*, std::span<const Tensor> in, SmallVector<Aval, 1>& out) {
   out.push_back(in[0].aval());
@@ -60,6 +81,25 @@ const Op& stop_gradient_op = define_op(
 Tensor cast(const Tensor& x, DType dtype) {
   if (x.dtype() == dtype) return x;
   return apply(cast_op, make_attrs(CastAttrs{dtype}), x);
+}
+
+Tensor to_device(const Tensor& x, Device device) {
+  if (x.device() == device) return x;
+  backend(device.type);  // before anything is recorded: is it there?
+  return apply(to_device_op, make_attrs(DeviceAttrs{device}), x);
+}
+
+Tensor placed(const Tensor& t, Device device) {
+  if (t.device() == device) return t;
+  if (t.value()->level()) return to_device(t, device);
+  // New values are no operations: nothing of this is recorded.
+  const Array& a = t.array();
+  Aval aval = t.aval();
+  aval.device = device;
+  if (a.is_host_constant()) return to_tensor(make_ref<Array>(aval, a.buffer(), a.bytes(), a.strides()));
+  Ref<Array> out = empty(aval);
+  copy_array(a, *out);
+  return to_tensor(std::move(out));
 }
 
 Tensor stop_gradient(const Tensor& x) { return apply(stop_gradient_op, nullptr, x); }

@@ -11,7 +11,7 @@ namespace {
 
 void infer_iota(const Op&, const Attrs* attrs, std::span<const Tensor>, SmallVector<Aval, 1>& out) {
   const auto& a = attrs_as<IotaAttrs>(attrs);
-  out.push_back({{a.n}, a.dtype, {}});
+  out.push_back({{a.n}, a.dtype, a.device});
 }
 
 void kernel_iota(const Op&, const Attrs* attrs, ArrayRefs, std::span<Array* const> out) {
@@ -29,11 +29,11 @@ const Op& iota_op = define_op(
 
 void infer_linspace(const Op&, const Attrs* attrs, std::span<const Tensor>, SmallVector<Aval, 1>& out) {
   const auto& a = attrs_as<LinspaceAttrs>(attrs);
-  out.push_back({{a.n}, a.dtype, {}});
+  out.push_back({{a.n}, a.dtype, a.device});
 }
 
 void kernel_linspace(const Op&, const Attrs* attrs, ArrayRefs, std::span<Array* const> out) {
-  const auto& [n, start, stop, dtype] = attrs_as<LinspaceAttrs>(attrs);
+  const auto& [n, start, stop, dtype, device] = attrs_as<LinspaceAttrs>(attrs);
   if (n == 0) return;
   Backend& b = backend_of(*out[0]);
   const double intervals = static_cast<double>(std::max<std::int64_t>(n - 1, 1));
@@ -54,7 +54,7 @@ const Op& linspace_op = define_op({.name = "linspace",
 
 void infer_random(const Op&, const Attrs* attrs, std::span<const Tensor>, SmallVector<Aval, 1>& out) {
   const auto& a = attrs_as<RandomAttrs>(attrs);
-  out.push_back({a.shape, a.dtype, {}});
+  out.push_back({a.shape, a.dtype, a.device});
 }
 
 template <Distribution kDistribution>
@@ -92,20 +92,27 @@ void check_floating(const char* op, DType dtype) {
 
 Tensor create(const Op& op, const AttrsPtr& attrs) { return apply(op, attrs, std::span<const Tensor>()); }
 
-Tensor random(const Op& op, const Shape& shape, std::uint64_t seed, DType dtype) {
+Tensor random(const Op& op, const Shape& shape, std::uint64_t seed, DType dtype, Device device) {
   check_shape(op.name.c_str(), shape);
   check_floating(op.name.c_str(), dtype);
-  return create(op, make_attrs(RandomAttrs{shape, seed, dtype}));
+  return create(op, make_attrs(RandomAttrs{shape, seed, dtype, device}));
 }
 
 }  // namespace
 
-Tensor full(const Shape& shape, double value, DType dtype) {
+// A constant, also while a function is recorded: one element on the host that is seen everywhere. It belongs to the
+// device all the same, which reads it when it has to.
+Tensor full(const Shape& shape, double value, DType dtype, Device device) {
   check_shape("full", shape);
-  return broadcast_to(scalar(value, dtype), shape);
+  const Tensor one = scalar(value, dtype);
+  const Array& a = one.array();
+  const Tensor t =
+      to_tensor(make_ref<Array>(Aval{shape, dtype, device}, a.buffer(), a.bytes(), Strides::filled(shape.size(), 0)));
+  if (thread_state.recorder) thread_state.recorder->adopt(t);
+  return t;
 }
 
-Tensor arange(double start, double stop, double step, DType dtype) {
+Tensor arange(double start, double stop, double step, DType dtype, Device device) {
   constexpr double kTooMany = 9.2e18;
   const double n = std::ceil((stop - start) / step);
   if (step == 0 || !std::isfinite(start) || !std::isfinite(stop) || !std::isfinite(step))
@@ -116,20 +123,22 @@ Tensor arange(double start, double stop, double step, DType dtype) {
   if (is_integer(dtype) && (start != std::floor(start) || step != std::floor(step)))
     throw ValueError(
         cat("arange: got start ", start, " and step ", step, " for ", name_of(dtype), "; they must be whole numbers"));
-  return create(iota_op, make_attrs(IotaAttrs{n > 0 ? static_cast<std::int64_t>(n) : 0, start, step, dtype}));
+  return create(iota_op, make_attrs(IotaAttrs{n > 0 ? static_cast<std::int64_t>(n) : 0, start, step, dtype, device}));
 }
 
-Tensor linspace(double start, double stop, std::int64_t n, DType dtype) {
+Tensor linspace(double start, double stop, std::int64_t n, DType dtype, Device device) {
   check_floating("linspace", dtype);
   if (n < 0) throw ValueError(cat("linspace: got n = ", n, "; it must not be negative"));
   if (!std::isfinite(start) || !std::isfinite(stop))
     throw ValueError(cat("linspace: got start ", start, " and stop ", stop, "; they must be finite"));
-  return create(linspace_op, make_attrs(LinspaceAttrs{n, start, stop, dtype}));
+  return create(linspace_op, make_attrs(LinspaceAttrs{n, start, stop, dtype, device}));
 }
 
-Tensor uniform(const Shape& shape, std::uint64_t seed, DType dtype) { return random(uniform_op, shape, seed, dtype); }
-Tensor standard_normal(const Shape& shape, std::uint64_t seed, DType dtype) {
-  return random(standard_normal_op, shape, seed, dtype);
+Tensor uniform(const Shape& shape, std::uint64_t seed, DType dtype, Device device) {
+  return random(uniform_op, shape, seed, dtype, device);
+}
+Tensor standard_normal(const Shape& shape, std::uint64_t seed, DType dtype, Device device) {
+  return random(standard_normal_op, shape, seed, dtype, device);
 }
 
 }  // namespace evolute

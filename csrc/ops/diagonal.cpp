@@ -116,8 +116,8 @@ Tensor triangle(const char* op, const Tensor& x, std::int64_t offset, bool lower
   offset = std::clamp(offset, -rows, cols);
   if (lower ? offset >= cols - 1 : offset <= 1 - rows) return x;
   const auto first = static_cast<double>(offset);
-  const Tensor row = reshape(arange(first, first + static_cast<double>(rows), 1, int64), {rows, 1});
-  const Tensor col = arange(0, static_cast<double>(cols), 1, int64);
+  const Tensor row = reshape(arange(first, first + static_cast<double>(rows), 1, int64, x.device()), {rows, 1});
+  const Tensor col = arange(0, static_cast<double>(cols), 1, int64, x.device());
   return where(lower ? less_equal(col, row) : less_equal(row, col), x, full({}, 0, x.dtype()));
 }
 
@@ -159,11 +159,11 @@ Tensor trace(const Tensor& x, std::int64_t offset) {
 Tensor tril(const Tensor& x, std::int64_t offset) { return triangle("tril", x, offset, true); }
 Tensor triu(const Tensor& x, std::int64_t offset) { return triangle("triu", x, offset, false); }
 
-Tensor eye(std::int64_t n, std::int64_t m, std::int64_t offset, DType dtype) {
+Tensor eye(std::int64_t n, std::int64_t m, std::int64_t offset, DType dtype, Device device) {
   if (m == -1) m = n;
   if (n < 0 || m < 0) throw ValueError(cat("eye: got ", n, " rows and ", m, " columns; they must not be negative"));
   offset = std::clamp(offset, -n, m);
-  return embed(full({diagonal_length(n, m, offset)}, 1, dtype), offset, n, m);
+  return embed(full({diagonal_length(n, m, offset)}, 1, dtype, device), offset, n, m);
 }
 
 }  // namespace evolute

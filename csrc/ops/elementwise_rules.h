@@ -11,6 +11,7 @@
 #include "ops/elementwise.h"
 #include "ops/expr.h"
 #include "ops/op.h"
+#include "ops/shape_ops.h"
 #include "ops/shortcut.h"
 
 namespace evolute {
@@ -23,7 +24,7 @@ void infer_elementwise(const Op& op, std::span<const Tensor> in, SmallVector<Ava
   for (const Tensor& t : in.subspan(1)) {
     if (t.dtype() != a.dtype)
       throw DTypeError(cat(op.name, ": operands must have one dtype, got ", in[0].aval(), " and ", t.aval()));
-    if (t.device() != a.device) throw DeviceError(cat(op.name, ": operands are on different devices"));
+    if (t.device() != in[0].device()) a.device = common_device(op, in);
     if (t.shape() != a.shape) a.shape = broadcast_shapes(a.shape, t.shape(), op.name.c_str());
   }
   if (boolean) a.dtype = DType::Bool;

@@ -42,9 +42,8 @@ void with_indices(ArrayRefs index, int picked_ndim, const Array& picked, const F
 // ---- gather: inputs x, index…
 
 void infer_gather(const Op& op, const Attrs* attrs, std::span<const Tensor> in, SmallVector<Aval, 1>& out) {
-  check_devices(op, in);
   const Shape shape = picked_shape(op, in[0].shape(), in.subspan(1), attrs_as<IndexAttrs>(attrs).axes);
-  out.push_back({shape, in[0].dtype(), in[0].device()});
+  out.push_back({shape, in[0].dtype(), common_device(op, in)});
 }
 
 void kernel_gather(const Op&, const Attrs* attrs, ArrayRefs in, std::span<Array* const> out) {
@@ -59,18 +58,17 @@ Tensor run_scatter(ScatterMode mode, const AttrsPtr& attrs, const Tensor& base, 
 
 void vjp_gather(const Op&, VjpArgs& a) {
   if (!a.wants(0)) return;
-  const Tensor zero = full(a.in_aval[0]->shape, 0, a.in_aval[0]->dtype);
+  const Tensor zero = full(a.in_aval[0]->shape, 0, a.in_aval[0]->dtype, a.in_aval[0]->device);
   a.grads[0] = run_scatter(ScatterMode::Add, AttrsPtr(a.attrs), zero, a.cotangent(), a.in.subspan(1));
 }
 
 // ---- scatter_add and scatter_set: inputs base, updates, index…
 
 void infer_scatter(const Op& op, const Attrs* attrs, std::span<const Tensor> in, SmallVector<Aval, 1>& out) {
-  check_devices(op, in);
   const Shape picked = picked_shape(op, in[0].shape(), in.subspan(2), attrs_as<IndexAttrs>(attrs).axes);
   if (in[1].shape() != picked)
     throw ShapeError(cat(op.name, ": got updates of shape ", in[1].shape(), "; the indices address shape ", picked));
-  out.push_back(in[0].aval());
+  out.push_back({in[0].shape(), in[0].dtype(), common_device(op, in)});
 }
 
 template <ScatterMode kMode>
@@ -105,8 +103,8 @@ Tensor last_writes(const Shape& base, const Axes& axes, Indices indices) {
     all.push_back(addressed.size());
     addressed.push_back(base[static_cast<int>(axis)]);
   }
-  const Tensor order = reshape(arange(0, static_cast<double>(shape.product()), 1, int64), shape);
-  const Tensor last = scatter_set(full(addressed, 0, int64), indices, all, order);
+  const Tensor order = reshape(arange(0, static_cast<double>(shape.product()), 1, int64, indices[0].device()), shape);
+  const Tensor last = scatter_set(full(addressed, 0, int64, indices[0].device()), indices, all, order);
   return equal(gather_nd(last, indices, all), order);
 }
 
@@ -273,7 +271,8 @@ Tensors along_axis(const Shape& shape, int axis, const Tensor& index) {
   for (int i = 0; i < shape.size(); ++i) {
     Shape column = Shape::filled(shape.size(), 1);
     column[i] = shape[i];
-    indices.push_back(i == axis ? index : reshape(arange(0, static_cast<double>(shape[i]), 1, int64), column));
+    indices.push_back(i == axis ? index
+                                : reshape(arange(0, static_cast<double>(shape[i]), 1, int64, index.device()), column));
   }
   return indices;
 }

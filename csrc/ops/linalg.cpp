@@ -38,7 +38,6 @@ void infer_scalar(const Op& op, const Attrs*, std::span<const Tensor> in, SmallV
 void infer_system(const Op& op, const Attrs*, std::span<const Tensor> in, SmallVector<Aval, 1>& out) {
   const Tensor &a = in[0], &b = in[1];
   check_square(op, a);
-  check_devices(op, in);
   if (a.dtype() != b.dtype())
     throw DTypeError(cat(op.name, ": operands must have one dtype, got ", a.aval(), " and ", b.aval()));
   if (b.ndim() < 2 || b.shape(-2) != a.shape(-1))
@@ -46,7 +45,7 @@ void infer_system(const Op& op, const Attrs*, std::span<const Tensor> in, SmallV
                          " do not fit: the right-hand side must be (…, ", a.shape(-1), ", k), or a vector of length ",
                          a.shape(-1)));
   const Shape batch = broadcast_shapes(batch_shape(a.shape()), batch_shape(b.shape()), op.name.c_str());
-  out.push_back({with_matrix(batch, b.shape(-2), b.shape(-1)), a.dtype(), a.device()});
+  out.push_back({with_matrix(batch, b.shape(-2), b.shape(-1)), a.dtype(), common_device(op, in)});
 }
 
 // Operands of a system with the batch axes of the result.
@@ -68,7 +67,7 @@ struct System {
 // ---- shorthands of the rules
 
 Tensor transposed(const Tensor& a) { return swapaxes(a, -1, -2); }
-Tensor identity_like(const Tensor& a) { return eye(a.shape(-1), a.shape(-1), 0, a.dtype()); }
+Tensor identity_like(const Tensor& a) { return eye(a.shape(-1), a.shape(-1), 0, a.dtype(), a.device()); }
 // A scalar per matrix, to multiply matrices with.
 Tensor as_matrix(const Tensor& s) { return expand_dims(expand_dims(s, -1), -1); }
 // ⟨A, B⟩, one per matrix.

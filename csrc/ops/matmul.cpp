@@ -26,14 +26,13 @@ void infer_matmul(const Op& op, const Attrs* attrs, std::span<const Tensor> in, 
   const Tensor &a = in[0], &b = in[1];
   if (a.dtype() != b.dtype() || a.dtype() == DType::Bool)
     throw DTypeError(cat(op.name, ": operands must be numbers of one dtype, got ", a.aval(), " and ", b.aval()));
-  check_devices(op, in);
   if (a.ndim() < 2 || b.ndim() < 2)
     throw ShapeError(cat(op.name, ": operands must have at least 2 axes, got ", a.shape(), " and ", b.shape()));
   check_inner(a, b, f.transpose_a, f.transpose_b);
   Shape shape = broadcast_shapes(batch_shape(a.shape()), batch_shape(b.shape()), op.name.c_str());
   shape.push_back(a.shape(f.transpose_a ? -1 : -2));
   shape.push_back(b.shape(f.transpose_b ? -2 : -1));
-  out.push_back({shape, a.dtype(), a.device()});
+  out.push_back({shape, a.dtype(), common_device(op, in)});
 }
 
 // The operand as the kernel wants it: batch axes of `out`, transposed if asked for.

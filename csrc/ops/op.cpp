@@ -104,7 +104,8 @@ void evaluate(const Op& op, const Attrs* attrs, std::span<const Tensor> in, std:
   if (op.shortcut && op.shortcut(in, avals[0], out)) return;
   // Constants are views of one element: what is computed from them alone is computed once. Cotangents of sums and the
   // like thus cost nothing.
-  if (op.kernel_id >= 0 && avals[0].shape.product() > 1 && std::none_of(in.begin(), in.end(), [](const Tensor& t) {
+  if ((op.kernel_id >= 0 || op.pointwise) && avals[0].shape.product() > 1 &&
+      std::none_of(in.begin(), in.end(), [](const Tensor& t) {
         const Array& a = *static_cast<const Array*>(t.value());
         return a.contiguous() && a.size() > 1;
       })) {

@@ -95,6 +95,7 @@ struct Op {
   bool jvp_gives_out = false;    // the forward rule computes the outputs too
   bool runs_graph = false;       // control flow: may run for long, so is never run while compiling
   int kernel_id = -1;            // elementwise ops: which kernel
+  bool pointwise = false;        // others whose result at one place depends on their operands there alone
   std::array<JetForm, 4> jet{};  // elementwise ops, by the set of operands to differentiate by (bit i: operand i)
   OpDoc doc{};
 

@@ -368,7 +368,7 @@ Tensor logsumexp(const Tensor& a, const OptAxes& axes, bool keepdims) {
   const Axes list = resolved(x, axes, "logsumexp");
   const double minus_inf = -std::numeric_limits<double>::infinity();
   const Shape kept = with_ones(x.shape(), list), shape = keepdims ? kept : without(x.shape(), list);
-  if (reduced_size(x.shape(), list) == 0) return full(shape, minus_inf, x.dtype());
+  if (reduced_size(x.shape(), list) == 0) return full(shape, minus_inf, x.dtype(), x.device());
   const Tensor shift = exponent_shift(x, list);
   const Tensor s = sum(exp(sub(x, shift)), list, true), none = equal(s, 0);
   // Rows of −inf have no terms: the logarithm, and with it the derivative, is left out.

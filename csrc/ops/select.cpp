@@ -8,13 +8,12 @@ namespace evolute {
 namespace {
 
 void infer_where(const Op& op, const Attrs*, std::span<const Tensor> in, SmallVector<Aval, 1>& out) {
-  check_devices(op, in);
   if (in[0].dtype() != bool_ || in[1].dtype() != in[2].dtype())
     throw DTypeError(cat(op.name, ": got ", name_of(in[0].dtype()), ", ", name_of(in[1].dtype()), " and ",
                          name_of(in[2].dtype()), "; it needs a Bool condition and two values of one type"));
   Shape shape = broadcast_shapes(in[1].shape(), in[2].shape(), op.name.c_str());
   shape = broadcast_shapes(in[0].shape(), shape, op.name.c_str());
-  out.push_back({shape, in[1].dtype(), in[1].device()});
+  out.push_back({shape, in[1].dtype(), common_device(op, in)});
 }
 
 void kernel_where(const Op&, const Attrs*, ArrayRefs in, std::span<Array* const> out) {

@@ -29,10 +29,25 @@ void check_ndim(const char* op, int ndim) {
     throw ShapeError(cat(op, ": the result would have ", ndim, " axes; a tensor has at most ", Dims::kMaxDims));
 }
 
-void check_devices(const Op& op, std::span<const Tensor> in) {
-  for (const Tensor& t : in)
-    if (t.device() != in[0].device())
-      throw DeviceError(cat(op.name, ": operands are on different devices; move them to one device first"));
+Device common_device(const Op& op, std::span<const Tensor> in) {
+  const auto elsewhere = [&](const Tensor& t) { return t.device() != in[0].device(); };
+  if (std::none_of(in.begin(), in.end(), elsewhere)) return in[0].device();
+  // While recording, what is computed from constants alone is not known yet to be one, so a host value counts as such:
+  // a plan that finds otherwise says so when it runs.
+  const auto neutral = [](const Tensor& t) {
+    return t.value()->level() ? t.device().type == DeviceType::CPU : t.size() == 0 || t.array().is_host_constant();
+  };
+  const Tensor* first = nullptr;
+  for (const Tensor& t : in) {
+    if (neutral(t)) continue;
+    if (first && first->device() != t.device())
+      throw DeviceError(cat(op.name, ": operands are on different devices, ", first->aval(), " on ", first->device(),
+                            " and ", t.aval(), " on ", t.device(), "; move them to one device with `to`"));
+    first = first ? first : &t;
+  }
+  if (first) return first->device();
+  return std::find_if(in.begin(), in.end(), [](const Tensor& t) { return t.device().type != DeviceType::CPU; })
+      ->device();
 }
 
 void fill(Array& out, double value) {

@@ -8,13 +8,10 @@ namespace evolute {
 // Whether `t` is the constant 1: one element in all places. Cotangents of sums are.
 inline bool is_one(const Tensor& t) {
   const Array& a = t.array();
-  if (a.size() == 0 || a.aval().device.type != DeviceType::CPU) return false;
-  for (int i = 0; i < a.ndim(); ++i)
-    if (a.shape()[i] != 1 && a.strides()[i] != 0) return false;
-  return dispatch(a.dtype(), [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    return *a.data<T>() == T(1);
-  });
+  return a.is_host_constant() && dispatch(a.dtype(), [&](auto tag) {
+           using T = typename decltype(tag)::type;
+           return *a.data<T>() == T(1);
+         });
 }
 // x y for x = 1 or y = 1, and (g y, g x) for g = 1: nothing to compute, so nothing is read or written.
 inline bool product_with_one(std::span<const Tensor> in, const Aval& result, std::span<Tensor> out) {

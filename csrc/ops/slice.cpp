@@ -145,7 +145,6 @@ Tensor window(const Tensor& x, int axis, std::int64_t start, std::int64_t step, 
 
 void infer_concat(const Op& op, const Attrs* attrs, std::span<const Tensor> in, SmallVector<Aval, 1>& out) {
   const int axis = attrs_as<ConcatAttrs>(attrs).axis;
-  check_devices(op, in);
   Shape shape = in[0].shape();
   shape[axis] = 0;
   for (const Tensor& t : in) {
@@ -157,7 +156,7 @@ void infer_concat(const Op& op, const Attrs* attrs, std::span<const Tensor> in, 
     if (__builtin_add_overflow(shape[axis], t.shape(axis), &shape[axis])) shape[axis] = -1;
   }
   if (element_count(shape) < 0) throw ShapeError(cat(op.name, ": the result would have too many elements"));
-  out.push_back({shape, in[0].dtype(), in[0].device()});
+  out.push_back({shape, in[0].dtype(), common_device(op, in)});
 }
 
 void kernel_concat(const Op&, const Attrs* attrs, ArrayRefs in, std::span<Array* const> out) {

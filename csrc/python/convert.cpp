@@ -156,7 +156,30 @@ bool weak_scalar(PyObject* o, DType like, Tensor& out) {
   return true;
 }
 
+Device default_device;
+
+Device as_device(std::string_view name) {
+  if (name == "CPU" || name == "cpu") return {};
+  if (name == "GPU" || name == "gpu" || name == "GPU:0" || name == "cuda" || name == "cuda:0")
+    return {DeviceType::CUDA, 0};
+  throw ValueError(cat("device: got '", name, "'; there are 'CPU' and 'GPU'"));
+}
+
+namespace {
+Tensor made_from(py::handle o, std::optional<DType> dtype, bool copy);
+}
+
 Tensor tensor_from(py::handle o, std::optional<DType> dtype, bool copy) {
+  if (is_tensor(o.ptr())) {
+    const Tensor t = value_of(o.ptr());
+    return dtype && *dtype != t.dtype() ? cast(t, *dtype) : t;
+  }
+  return placed(made_from(o, dtype, copy));
+}
+
+namespace {
+
+Tensor made_from(py::handle o, std::optional<DType> dtype, bool copy) {
   Tensor t;
   if (is_tensor(o.ptr())) {
     t = value_of(o.ptr());
@@ -182,8 +205,10 @@ Tensor tensor_from(py::handle o, std::optional<DType> dtype, bool copy) {
   return dtype && *dtype != t.dtype() ? cast(t, *dtype) : t;
 }
 
+}  // namespace
+
 py::object to_numpy(const Tensor& t, py::handle) {
-  Ref<Array> a(const_cast<Array*>(&t.array()));
+  const Ref<Array> a = to_host(t.array());
   std::vector<py::ssize_t> shape(a->shape().begin(), a->shape().end()), strides;
   for (auto s : a->strides()) strides.push_back(s * static_cast<py::ssize_t>(size_of(a->dtype())));
   py::capsule keep(new Ref<Array>(a), [](void* p) { delete static_cast<Ref<Array>*>(p); });
@@ -231,12 +256,29 @@ void define_conversions(py::module_& m) {
       .def_property_readonly("numpy", numpy_dtype, "numpy: np.dtype[Any]\n\nThe same element type in NumPy.");
   for (DType t : {bool_, int32, int64, float32, float64})
     m.attr(t == bool_ ? "bool_" : kNumpyNames[static_cast<int>(t)]) = py::cast(t);
+  m.def(
+      "set_default_device",
+      [](const std::string& name) {
+        const Device device = as_device(name);
+        backend(device.type);  // throws if it is not there
+        default_device = device;
+      },
+      py::arg("name"),
+      "set_default_device(name: str) -> None\n\nWhere new tensors go. Throws DeviceError if the device is missing.");
+  m.def(
+      "synchronize",
+      [] {
+        if (default_device.type == DeviceType::CPU) return;
+        py::gil_scoped_release nogil;
+        backend(default_device.type).synchronize();
+      },
+      "synchronize() -> None\n\nWaits for the work of this thread on the default device, and raises what went wrong.");
   m.def("as_dtype", as_dtype, py::arg("dtype"),
         "as_dtype(dtype: object) -> DType\n\nThe DType of a NumPy dtype, a name or a Python type.");
   m.def("promote", promote, py::arg("a"), py::arg("b"),
         "promote(a: DType, b: DType) -> DType\n\nThe type two operands meet in.");
   m.def(
-      "from_numpy", [](const py::array& a) { return from_numpy(a, false); }, py::arg("array"),
+      "from_numpy", [](const py::array& a) { return placed(from_numpy(a, false)); }, py::arg("array"),
       "from_numpy(array: NDArray[Any]) -> Tensor\n\nA tensor that shares the array's memory; do not write to the array "
       "while it lives.");
   m.def("from_dlpack", from_dlpack, py::arg("source"),

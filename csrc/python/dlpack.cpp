@@ -34,16 +34,34 @@ struct Export {
   Ref<Array> array;
   Shape shape;
   Strides strides;
+  std::intptr_t stream;
+
+  // Whatever uses the memory next waits for what the consumer has been doing with it.
+  ~Export() {
+    if (array->on_host() || stream < 0) return;
+    try {
+      backend(array->aval().device.type).take_back(*array, stream);
+    } catch (const DeviceError&) {
+      // The device is broken, and says so to whoever asks it next.
+    }
+  }
 };
 
 template <class Managed>
-Managed* make_export(Ref<Array> array) {
+Managed* make_export(Ref<Array> array, std::intptr_t stream) {
   auto* e = new Export<Managed>{};
   e->array = std::move(array);
   e->shape = e->array->shape();
   e->strides = e->array->strides();
-  e->managed.tensor = {e->array->bytes(),  {1, 0}, e->shape.size(), dl_type(e->array->dtype()), e->shape.begin(),
-                       e->strides.begin(), 0};
+  e->stream = stream;
+  const Device device = e->array->aval().device;
+  e->managed.tensor = {e->array->bytes(),
+                       {device.type == DeviceType::CPU ? 1 : 2, device.index},
+                       e->shape.size(),
+                       dl_type(e->array->dtype()),
+                       e->shape.begin(),
+                       e->strides.begin(),
+                       0};
   e->managed.context = e;
   e->managed.deleter = [](Managed* m) { delete static_cast<Export<Managed>*>(m->context); };
   return &e->managed;
@@ -63,19 +81,22 @@ py::capsule capsule_of(Managed* m, const char* name) {
 template <class Managed>
 Tensor import_from(Managed* m) {
   // From here on the memory is ours to give back, also when something below throws.
-  Ref<Buffer> buffer(new Buffer(m->tensor.data, 0, [m] {
+  const auto release = [m] {
     if (!m->deleter) return;
     py::gil_scoped_acquire gil;  // the producer may be Python
     m->deleter(m);
-  }));
+  };
   const DLTensor& d = m->tensor;
-  if (d.device.type != 1)
-    throw DeviceError(cat("from_dlpack: the tensor is on DLPack device type ", d.device.type,
-                          "; this build of evolute reads host memory only, copy it to the CPU first"));
+  const bool cuda = d.device.type == 2;
+  const Ref<Buffer> buffer =
+      cuda ? backend(DeviceType::CUDA).adopt(d.data, 0, release) : Ref<Buffer>(new Buffer(d.data, 0, release));
+  if ((d.device.type != 1 && d.device.type != 3 && !cuda) || (cuda && d.device.id != 0))
+    throw DeviceError(cat("from_dlpack: the tensor is on DLPack device (", d.device.type, ", ", d.device.id,
+                          "); evolute reads host memory (1, 0) and the first CUDA device (2, 0), copy it there first"));
   if (d.ndim > Dims::kMaxDims)
     throw ShapeError(cat("from_dlpack: at most ", Dims::kMaxDims, " axes are supported, got ", d.ndim));
   const Aval aval{Shape(std::span<const std::int64_t>(d.shape, static_cast<std::size_t>(d.ndim))),
-                  from_dl_type(d.dtype)};
+                  from_dl_type(d.dtype), cuda ? Device{DeviceType::CUDA, 0} : Device{}};
   const Strides strides = d.strides
                               ? Strides(std::span<const std::int64_t>(d.strides, static_cast<std::size_t>(d.ndim)))
                               : row_major(aval.shape);
@@ -84,15 +105,19 @@ Tensor import_from(Managed* m) {
 
 }  // namespace
 
-py::capsule to_dlpack(const Tensor& t, bool versioned, bool copy) {
+DLDevice dl_device(const Tensor& t) { return {t.device().type == DeviceType::CPU ? 1 : 2, t.device().index}; }
+
+py::capsule to_dlpack(const Tensor& t, bool versioned, bool copy, std::intptr_t stream) {
   Ref<Array> array(const_cast<Array*>(&t.array()));
-  if (copy) {
+  const DeviceType device = array->aval().device.type;
+  if (copy || (device != DeviceType::CPU && array->on_host())) {  // a constant of a device has no memory there yet
     Ref<Array> own = empty(array->aval());
-    backend(DeviceType::CPU).copy(*array, *own);
+    copy_array(*array, *own);
     array = std::move(own);
   }
-  if (!versioned) return capsule_of(make_export<DLManagedTensor>(std::move(array)), kPlain);
-  auto* m = make_export<DLManagedTensorVersioned>(std::move(array));
+  if (device != DeviceType::CPU && stream >= 0) backend(device).hand_over(*array, stream);
+  if (!versioned) return capsule_of(make_export<DLManagedTensor>(std::move(array), stream), kPlain);
+  auto* m = make_export<DLManagedTensorVersioned>(std::move(array), stream);
   m->version = {1, 0};
   m->flags = copy ? kIsCopied : kReadOnly;
   return capsule_of(m, kVersioned);
@@ -103,11 +128,16 @@ Tensor from_dlpack(py::object source) {
   if (!PyCapsule_CheckExact(source.ptr())) {
     if (!py::hasattr(source, "__dlpack__"))
       throw DTypeError(cat("from_dlpack: a ", Py_TYPE(source.ptr())->tp_name, " has no __dlpack__ method"));
+    // A producer on a GPU is told the stream on which its tensor will be used.
+    py::dict options;
+    if (py::hasattr(source, "__dlpack_device__") &&
+        source.attr("__dlpack_device__")().attr("__getitem__")(0).cast<int>() == 2)
+      options["stream"] = backend(DeviceType::CUDA).stream();
     try {
-      capsule = source.attr("__dlpack__")(py::arg("max_version") = py::make_tuple(1, 0));
+      capsule = source.attr("__dlpack__")(py::arg("max_version") = py::make_tuple(1, 0), **options);
     } catch (py::error_already_set& e) {
       if (!e.matches(PyExc_TypeError)) throw;
-      capsule = source.attr("__dlpack__")();  // a producer from before DLPack 1.0
+      capsule = source.attr("__dlpack__")(**options);  // a producer from before DLPack 1.0
     }
   }
   const char* name = PyCapsule_GetName(capsule.ptr());

@@ -8,7 +8,7 @@
 namespace evolute::python {
 
 struct DLDevice {
-  std::int32_t type;  // 1: host, 2: CUDA
+  std::int32_t type;  // 1: host, 2: CUDA, 3: host memory that CUDA has pinned
   std::int32_t id;
 };
 struct DLDataType {
@@ -41,8 +41,10 @@ struct DLManagedTensorVersioned {
   DLTensor tensor;
 };
 
-// `copy`: the consumer gets memory of its own, which it may write to.
-py::capsule to_dlpack(const Tensor& t, bool versioned, bool copy);
+// `copy`: the consumer gets memory of its own, which it may write to. `stream`: on which it will use the tensor, by
+// DLPack's numbers; -1 for none of its business.
+DLDevice dl_device(const Tensor& t);
+py::capsule to_dlpack(const Tensor& t, bool versioned, bool copy, std::intptr_t stream);
 Tensor from_dlpack(py::object source);
 
 }  // namespace evolute::python

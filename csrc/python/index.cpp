@@ -45,6 +45,7 @@ int append_part(std::vector<Part>& parts, PyObject* o, const Tensor& x, int at) 
             Py_TYPE(o)->tp_name));
   if (PyList_Check(o) && PyList_GET_SIZE(o) == 0) t = cast(t, DType::Int64);
   if (t.dtype() == DType::Bool) {
+    if (t.device() != x.device()) t = to_device(t, x.device());
     if (t.ndim() == 0) throw IndexError("indexing: a 0-d boolean index is not supported; use ops.where");
     for (int i = 0; i < t.ndim(); ++i)
       if (at + i >= x.ndim() || t.shape(i) != x.shape(at + i))
@@ -53,6 +54,7 @@ int append_part(std::vector<Part>& parts, PyObject* o, const Tensor& x, int at) 
     for (Tensor& idx : nonzero(t)) parts.push_back({Part::Kind::Array, 0, {}, idx});
     return t.ndim();
   }
+  if (t.device() != x.device()) t = to_device(t, x.device());  // indices go where what they index is
   if (!is_integer(t.dtype())) throw IndexError(cat("indexing: index arrays must be integer or Bool, got ", t.aval()));
   parts.push_back({Part::Kind::Array, 0, {}, t});
   return 1;
@@ -168,7 +170,8 @@ Tensor get_item(const Tensor& x, PyObject* key) {
 
 Tensor set_item(const Tensor& x, PyObject* key, const Tensor& value, bool add) {
   // Every kind of index selects positions of the flattened tensor.
-  const Tensor positions = get_item(reshape(arange(0, static_cast<double>(x.size()), 1, DType::Int64), x.shape()), key);
+  const Tensor order = arange(0, static_cast<double>(x.size()), 1, DType::Int64, x.device());
+  const Tensor positions = get_item(reshape(order, x.shape()), key);
   const Tensor v = value.dtype() == x.dtype() ? value : cast(value, x.dtype());
   try {
     if (broadcast_shapes(v.shape(), positions.shape(), "") != positions.shape()) throw ShapeError("");

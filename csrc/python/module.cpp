@@ -4,6 +4,7 @@
 
 #include "core/buffer.h"
 #include "core/interrupt.h"
+#include "evolute/ops.h"
 #include "evolute/threads.h"
 #include "ops/elementwise.h"
 #include "python/bindings.h"
@@ -102,17 +103,21 @@ void define_exports(Methods& def) {
       "*, stream: Any = None, max_version: tuple[int, int] | None = None, dl_device: Any = None, copy: bool | None = "
       "None",
       "Any", "The tensor as a DLPack capsule that shares its memory.",
-      [](const Tensor& t, const py::object&, const std::optional<std::pair<int, int>>& version,
+      [](const Tensor& t, std::optional<std::intptr_t> stream, const std::optional<std::pair<int, int>>& version,
          const std::optional<std::pair<int, int>>& device, const std::optional<bool>& copy) {
-        if (device && *device != std::pair(1, 0))
-          throw py::buffer_error(
-              "__dlpack__: this tensor is in host memory, DLPack device (1, 0), and cannot be exported to another");
-        return to_dlpack(t, version && version->first >= 1, copy.value_or(false));
+        const DLDevice here = dl_device(t);
+        const bool versioned = version && version->first >= 1;
+        if (device && *device == std::pair(1, 0) && here.type != 1)  // to the host, as consumers may ask
+          return to_dlpack(to_device(t, Device{}), versioned, false, -1);
+        if (device && *device != std::pair(here.type, here.id))
+          throw py::buffer_error(cat("__dlpack__: this tensor is on DLPack device (", here.type, ", ", here.id,
+                                     ") and cannot be exported to another"));
+        return to_dlpack(t, versioned, copy.value_or(false), stream.value_or(1));
       },
       py::kw_only(), arg("stream") = py::none(), arg("max_version") = py::none(), arg("dl_device") = py::none(),
       arg("copy") = py::none());
   def.method_returning("__dlpack_device__", "", "tuple[int, int]", "DLPack device type and index.",
-                       [](const Tensor&) { return py::make_tuple(1, 0); });
+                       [](const Tensor& t) { return py::make_tuple(dl_device(t).type, dl_device(t).id); });
   def.method_returning(
       "__format__", "spec: str", "str", "The text of the tensor; a single element takes the formats of its number.",
       [](const py::object& self, const py::str& spec) {

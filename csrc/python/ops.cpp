@@ -35,6 +35,8 @@ std::pair<Tensor, Tensor> operands(std::string_view what, PyObject* a, PyObject*
   if (!is_number(a)) x = operand_of(what, a);
   if (!x.defined() || !weak_scalar(b, x.dtype(), y)) y = operand_of(what, b);
   if (!x.defined()) weak_scalar(a, y.dtype(), x);
+  if (x.device() != y.device() && is_tensor(a) != is_tensor(b))
+    is_tensor(a) ? y = placed(y, x.device()) : x = placed(x, y.device());
   return {std::move(x), std::move(y)};
 }
 
@@ -363,6 +365,13 @@ void define_ops(py::module_& m) {
   def.function(
       "cast", "x: TensorLike, dtype: DTypeLike", "x converted to another dtype.",
       [](const T& x, const O& t) { return cast(x, as_dtype(t)); }, arg("x"), arg("dtype"));
+  def.function(
+      "to_device", "x: TensorLike, device: str", "x on a device, 'CPU' or 'GPU'; itself if it is there.",
+      [](const T& x, const std::string& device) { return to_device(x, as_device(device)); }, arg("x"), arg("device"));
+  def.method(
+      "to", "device: str",
+      "The tensor on a device, 'CPU' or 'GPU'; itself if it is there. Raises DeviceError if the device is missing.",
+      [](const T& x, const std::string& device) { return to_device(x, as_device(device)); }, arg("device"));
   def.method(
       "astype", "dtype: DTypeLike", "The tensor converted to another dtype.",
       [](const T& x, const O& t) { return cast(x, as_dtype(t)); }, arg("dtype"));
@@ -373,10 +382,12 @@ void define_ops(py::module_& m) {
   // Creation.
   def.function(
       "zeros", "shape: int | Sequence[int], dtype: DTypeLike | None = None", "Zeros; float32 by default.",
-      [](const O& s, const O& t) { return zeros(dims_from(s), float_dtype(t)); }, arg("shape"), arg("dtype") = none);
+      [](const O& s, const O& t) { return zeros(dims_from(s), float_dtype(t), default_device); }, arg("shape"),
+      arg("dtype") = none);
   def.function(
       "ones", "shape: int | Sequence[int], dtype: DTypeLike | None = None", "Ones; float32 by default.",
-      [](const O& s, const O& t) { return ones(dims_from(s), float_dtype(t)); }, arg("shape"), arg("dtype") = none);
+      [](const O& s, const O& t) { return ones(dims_from(s), float_dtype(t), default_device); }, arg("shape"),
+      arg("dtype") = none);
   def.function(
       "full", "shape: int | Sequence[int], value: float, dtype: DTypeLike | None = None",
       "A constant; float32 by default for a float, int64 for an integer.",
@@ -392,7 +403,7 @@ void define_ops(py::module_& m) {
       "ones_like", "x: TensorLike", "Ones of x's shape and dtype.", [](const T& x) { return ones_like(x); }, arg("x"));
   def.function(
       "full_like", "x: TensorLike, value: float", "A constant of x's shape and dtype.",
-      [](const T& x, double v) { return full(x.shape(), v, x.dtype()); }, arg("x"), arg("value"));
+      [](const T& x, double v) { return full(x.shape(), v, x.dtype(), x.device()); }, arg("x"), arg("value"));
   def.function(
       "arange", "start: float, stop: float | None = None, step: float = 1, dtype: DTypeLike | None = None",
       "Numbers from start (0 when only one is given) up to, not including, stop; int64 if all are integers.",
@@ -400,31 +411,35 @@ void define_ops(py::module_& m) {
         const bool floats = PyFloat_Check(a.ptr()) || PyFloat_Check(b.ptr()) || PyFloat_Check(step.ptr());
         const DType dtype = dtype_from(t).value_or(floats ? DType::Float32 : DType::Int64);
         const double first = a.cast<double>();
-        return b.is_none() ? arange(0, first, step.cast<double>(), dtype)
-                           : arange(first, b.cast<double>(), step.cast<double>(), dtype);
+        return b.is_none() ? arange(0, first, step.cast<double>(), dtype, default_device)
+                           : arange(first, b.cast<double>(), step.cast<double>(), dtype, default_device);
       },
       arg("start"), arg("stop") = none, arg("step") = 1, arg("dtype") = none);
   def.function(
       "linspace", "start: float, stop: float, num: int = 50, dtype: DTypeLike | None = None",
       "`num` numbers evenly spaced over [start, stop].",
-      [](double a, double b, std::int64_t n, const O& t) { return linspace(a, b, n, float_dtype(t)); }, arg("start"),
-      arg("stop"), arg("num") = 50, arg("dtype") = none);
+      [](double a, double b, std::int64_t n, const O& t) { return linspace(a, b, n, float_dtype(t), default_device); },
+      arg("start"), arg("stop"), arg("num") = 50, arg("dtype") = none);
   def.function(
       "eye", "n: int, m: int | None = None, offset: int = 0, dtype: DTypeLike | None = None",
       "Ones on a diagonal, zeros elsewhere.",
       [](std::int64_t n, std::optional<std::int64_t> c, std::int64_t k, const O& t) {
-        return eye(n, c.value_or(-1), k, float_dtype(t));
+        return eye(n, c.value_or(-1), k, float_dtype(t), default_device);
       },
       arg("n"), arg("m") = none, arg("offset") = 0, arg("dtype") = none);
   def.function(
       "uniform", "shape: int | Sequence[int], seed: int, dtype: DTypeLike | None = None",
       "Uniform random numbers on [0, 1) (Philox4x32-10); the same seed gives the same numbers.",
-      [](const O& s, std::uint64_t seed, const O& t) { return uniform(dims_from(s), seed, float_dtype(t)); },
+      [](const O& s, std::uint64_t seed, const O& t) {
+        return uniform(dims_from(s), seed, float_dtype(t), default_device);
+      },
       arg("shape"), arg("seed"), arg("dtype") = none);
   def.function(
       "standard_normal", "shape: int | Sequence[int], seed: int, dtype: DTypeLike | None = None",
       "Standard normal random numbers (Philox4x32-10); the same seed gives the same numbers.",
-      [](const O& s, std::uint64_t seed, const O& t) { return standard_normal(dims_from(s), seed, float_dtype(t)); },
+      [](const O& s, std::uint64_t seed, const O& t) {
+        return standard_normal(dims_from(s), seed, float_dtype(t), default_device);
+      },
       arg("shape"), arg("seed"), arg("dtype") = none);
 
   // Linear algebra.

@@ -5,6 +5,7 @@
 
 #include "core/array.h"
 #include "evolute/tensor.h"
+#include "ops/shape_ops.h"
 
 namespace py = pybind11;
 
@@ -36,6 +37,10 @@ inline py::object wrapped(Tensor t) { return py::reinterpret_steal<py::object>(w
 // convert.cpp -----------------------------------------------------------------------------------------------------
 // From tensors, NumPy arrays and scalars, nested lists, Python numbers. `copy` false shares NumPy's memory.
 Tensor tensor_from(py::handle o, std::optional<DType> dtype = {}, bool copy = true);
+// Where new tensors go: `device_target` of set_context; guarded by the GIL.
+extern Device default_device;
+inline Tensor placed(const Tensor& t) { return placed(t, default_device); }
+Device as_device(std::string_view name);
 // Whether tensor_from would take it, other than lists.
 bool is_convertible(PyObject* o);
 // A Python number, weak beside `like`; false if `o` is none.

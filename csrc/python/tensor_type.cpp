@@ -73,7 +73,7 @@ bool operand(PyObject* o, const Tensor& like, Tensor& out) {
   }
   if (weak_scalar(o, like.dtype(), out)) return true;
   if (!is_convertible(o) && !PyList_Check(o) && !PyTuple_Check(o)) return false;
-  out = tensor_from(o);
+  out = placed(tensor_from(o), like.device());
   return true;
 }
 
@@ -179,7 +179,7 @@ PyObject* tensor_int(PyObject* a) {
   return guarded([&]() -> PyObject* {
     const Tensor x = value_of(a);
     if (is_floating(x.dtype())) return PyLong_FromDouble(x.item());
-    return PyLong_FromLongLong(x.size() == 1 && x.dtype() == DType::Int64 ? *x.array().data<std::int64_t>()
+    return PyLong_FromLongLong(x.size() == 1 && x.dtype() == DType::Int64 ? *to_host(x.array())->data<std::int64_t>()
                                                                           : static_cast<long long>(x.item()));
   });
 }
@@ -272,6 +272,7 @@ struct BufferView {
 int tensor_getbuffer(PyObject* o, Py_buffer* view, int flags) {
   const int status = guarded([&]() -> int {
     const Array& a = value_of(o).array();
+    if (!a.on_host()) throw ValueError("the tensor is in the memory of a GPU; use asnumpy() or to('CPU')");
     if (flags & PyBUF_WRITABLE) throw ValueError("tensors are immutable: their buffer is read-only");
     const bool rows = flags & (PyBUF_C_CONTIGUOUS & ~PyBUF_STRIDES) || (flags & PyBUF_STRIDES) != PyBUF_STRIDES;
     if (!a.contiguous() && (rows || flags & ((PyBUF_F_CONTIGUOUS | PyBUF_ANY_CONTIGUOUS) & ~PyBUF_STRIDES)))
@@ -320,6 +321,9 @@ PyObject* get_shape(PyObject* a, void*) {
 PyObject* get_dtype(PyObject* a, void*) {
   return guarded([&] { return py::cast(value_of(a).dtype()).release().ptr(); });
 }
+PyObject* get_device(PyObject* a, void*) {
+  return guarded([&] { return PyUnicode_FromString(cat(value_of(a).device()).c_str()); });
+}
 PyObject* get_ndim(PyObject* a, void*) {
   return guarded([&] { return PyLong_FromLong(value_of(a).ndim()); });
 }
@@ -346,6 +350,7 @@ PyObject* get_variable_id(PyObject* a, void*) {
 PyGetSetDef getset[] = {
     {"shape", get_shape, nullptr, "shape: tuple[int, ...]\n\nLength of each axis, as a tuple.", nullptr},
     {"dtype", get_dtype, nullptr, "dtype: DType\n\nElement type.", nullptr},
+    {"device", get_device, nullptr, "device: str\n\nWhere the elements are: 'CPU' or 'GPU:0'.", nullptr},
     {"ndim", get_ndim, nullptr, "ndim: int\n\nNumber of axes.", nullptr},
     {"size", get_size, nullptr, "size: int\n\nNumber of elements.", nullptr},
     {"itemsize", get_itemsize, nullptr, "itemsize: int\n\nBytes per element.", nullptr},

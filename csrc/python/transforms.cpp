@@ -66,7 +66,7 @@ Tensor direction(py::handle o, const Aval& a, const char* what, const char* role
   if (!is_tensor(o.ptr()) && !is_convertible(o.ptr()) && !PyList_Check(o.ptr()))
     throw DTypeError(
         cat(what, ": ", role, " must be a tensor of shape ", a.shape, ", got ", Py_TYPE(o.ptr())->tp_name));
-  const Tensor t = tensor_from(o);
+  const Tensor t = is_tensor(o.ptr()) ? value_of(o.ptr()) : placed(tensor_from(o), a.device);
   if (!is_floating(a.dtype))
     throw DTypeError(cat(what, ": there is no derivative at ", a, ", so ", role, " must be None"));
   require_like(t, {a.shape, t.dtype()}, what, role);

@@ -51,7 +51,7 @@ class Example:
     def output(self, mode: int) -> str:
         """Run the example in the given mode, and return what it prints."""
         before = context.get_context("mode")
-        context.set_context(mode=mode, device_target="CPU")
+        context.set_context(mode=mode)
         printed = io.StringIO()
         try:
             with contextlib.redirect_stdout(printed):

@@ -2,7 +2,7 @@
 
 ``mode`` is `PYNATIVE_MODE` (the default: every operation runs when Python reaches it) or `GRAPH_MODE` (the outermost
 `evolute.nn.Cell` that is called is recorded once per signature and replayed without the interpreter).
-``device_target`` is ``"CPU"``.
+``device_target`` is where new tensors go: ``"CPU"``, or ``"GPU"`` where there is one.
 
 Examples
 --------
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal, overload
 
-from evolute._evolute import DeviceError
+from evolute._evolute import DeviceError, set_default_device
 
 __all__ = ["GRAPH_MODE", "PYNATIVE_MODE", "get_context", "set_context"]
 
@@ -26,10 +26,6 @@ PYNATIVE_MODE: Final = 1
 
 _MODES: Final = {"GRAPH_MODE": GRAPH_MODE, "PYNATIVE_MODE": PYNATIVE_MODE}
 _DEVICES: Final = ("CPU", "GPU", "Ascend")
-_MISSING: Final = {
-    "GPU": "this build of evolute has no CUDA backend",
-    "Ascend": "evolute has no Ascend backend",
-}
 
 _settings: dict[str, Any] = {"mode": PYNATIVE_MODE, "device_target": "CPU"}
 
@@ -42,7 +38,8 @@ def set_context(**settings: Any) -> None:
     mode : int
         `GRAPH_MODE` (0) or `PYNATIVE_MODE` (1).
     device_target : str
-        ``"CPU"``.
+        ``"CPU"`` or ``"GPU"``: where new tensors go, and so what is computed from them. Tensors that exist stay where
+        they are; `Tensor.to` copies them.
 
     Raises
     ------
@@ -57,17 +54,19 @@ def set_context(**settings: Any) -> None:
 
     Examples
     --------
-    >>> set_context(device_target="GPU")
+    >>> set_context(device_target="Ascend")
     Traceback (most recent call last):
         ...
-    evolute.DeviceError: set_context: device_target='GPU' is not available: ...
+    evolute.DeviceError: set_context: device_target='Ascend' is not available: ...
     """
     for key, value in settings.items():
         _check_key("set_context", key)
         if key == "mode":
             _check_mode(value)
-        else:
-            _check_device(value)
+        elif value not in _DEVICES:
+            raise ValueError(f"set_context: device_target is one of {', '.join(map(repr, _DEVICES))}, got {value!r}")
+    if "device_target" in settings:
+        _set_device(settings["device_target"])
     _settings.update(settings)
 
 
@@ -115,11 +114,13 @@ def _check_mode(value: object) -> None:
         raise ValueError(f"set_context: mode is one of {modes}, got {value!r}")
 
 
-def _check_device(value: object) -> None:
-    if value not in _DEVICES:
-        raise ValueError(f"set_context: device_target is one of {', '.join(map(repr, _DEVICES))}, got {value!r}")
-    if value != "CPU":
+def _set_device(name: str) -> None:
+    try:
+        if name == "Ascend":
+            raise DeviceError("evolute has no Ascend backend")
+        set_default_device(name)
+    except DeviceError as error:
         raise DeviceError(
-            f"set_context: device_target={value!r} is not available: {_MISSING[str(value)]}; "
+            f"set_context: device_target={name!r} is not available: {error}; "
             "use device_target='CPU', which runs the same programs"
-        )
+        ) from None

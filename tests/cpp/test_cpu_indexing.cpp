@@ -1,7 +1,7 @@
 // CPU kernels against naive references: integer-array indexing, sequences and random numbers.
 #include <doctest/doctest.h>
 
-#include "cpu/philox.h"
+#include "math/philox.h"
 #include "kernel_helpers.h"
 
 using namespace evolute;
@@ -158,13 +158,16 @@ TEST_CASE("iota") {
 }
 
 TEST_CASE("Philox4x32-10 gives the known answers of the Random123 distribution") {
-  using cpu::philox4x32;
-  using cpu::PhiloxBlock;
-  CHECK(philox4x32({0, 0, 0, 0}, {0, 0}) == PhiloxBlock{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8});
+  using math::philox4x32;
+  using math::PhiloxBlock;
+  const auto gives = [](const PhiloxBlock& got, std::array<std::uint32_t, 4> want) {
+    return std::equal(want.begin(), want.end(), got.w);
+  };
+  CHECK(gives(philox4x32({{0, 0, 0, 0}}, 0, 0), {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
   const std::uint32_t f = 0xffffffff;
-  CHECK(philox4x32({f, f, f, f}, {f, f}) == PhiloxBlock{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd});
-  CHECK(philox4x32({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0}) ==
-        PhiloxBlock{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1});
+  CHECK(gives(philox4x32({{f, f, f, f}}, f, f), {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}));
+  CHECK(gives(philox4x32({{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}}, 0xa4093822, 0x299f31d0),
+              {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}));
 }
 
 TEST_CASE("random numbers depend on seed and position alone, and have the moments they should") {

@@ -2,12 +2,14 @@
 //
 // The order of operations is the same for every set: the lanes are those of the widest one, and narrower ones take them
 // in several registers. So results do not depend on the CPU.
-#include "cpu/monoid.h"
+#include "math/monoid.h"
 #include "cpu/simd.h"
 
 namespace evolute::cpu {
 inline namespace EV_SIMD_LEVEL {
 namespace {
+
+using namespace math;  // the monoids
 
 // Folds the upper half of the lanes onto the lower one, down to one lane.
 template <class Op, int lanes, class T>

@@ -53,7 +53,7 @@ std::vector<Tensor> as_tensors(ArrayRefs arrays) {
 }
 
 void copy_results(std::span<const Tensor> results, std::span<Array* const> out) {
-  for (std::size_t i = 0; i < out.size(); ++i) backend(out[i]->aval().device.type).copy(results[i].array(), *out[i]);
+  for (std::size_t i = 0; i < out.size(); ++i) copy_array(results[i].array(), *out[i]);
 }
 
 namespace {

@@ -228,7 +228,8 @@ ScanResult scan(const ScanBody& body, const TensorList& init, const TensorList& 
 TensorList fori_loop(std::int64_t lower, std::int64_t upper, const LoopBody& body, const TensorList& init,
                      std::int64_t checkpoint) {
   const std::int64_t n = std::max<std::int64_t>(upper - lower, 0);
-  const Tensor i = arange(static_cast<double>(lower), static_cast<double>(lower + n), 1, DType::Int64);
+  const Tensor i = arange(static_cast<double>(lower), static_cast<double>(lower + n), 1, DType::Int64,
+                          init.empty() ? Device{} : init[0].device());
   if (n == 0) return init;
   const std::vector<Aval> state = avals_of(init);
   return scan(

@@ -58,10 +58,9 @@ struct Rows {
 
 void kernel_scan(const Op&, const Attrs* attrs, ArrayRefs in, std::span<Array* const> out) {
   const ScanAttrs& s = scan_attrs(attrs);
-  Backend& device = backend(out[0]->aval().device.type);
   const auto last = out.first(s.carries), ys = out.subspan(s.carries, s.ys()), store = out.subspan(s.carries + s.ys());
   if (s.length == 0) {
-    for (std::size_t i = 0; i < last.size(); ++i) device.copy(*in[i], *last[i]);
+    for (std::size_t i = 0; i < last.size(); ++i) copy_array(*in[i], *last[i]);
     return;
   }
   // Where the carries before step t lie: in the results, if all are stored, else in two places by turns, or in one.
@@ -76,7 +75,7 @@ void kernel_scan(const Op&, const Attrs* attrs, ArrayRefs in, std::span<Array* c
     if (!all_stored)
       places.push_back(empty({stacked(turns[i], last[i]->shape()), last[i]->dtype(), last[i]->aval().device}));
     before.emplace_back(all_stored ? *store[i] : *places.back());
-    device.copy(*in[i], *before.back().now);
+    copy_array(*in[i], *before.back().now);
     after.push_back(view(*last[i], last[i]->shape(), last[i]->strides()));
     inputs.push_back(before.back().now.get());
     outputs.push_back(after.back().get());
@@ -102,7 +101,7 @@ void kernel_scan(const Op&, const Attrs* attrs, ArrayRefs in, std::span<Array* c
       if (s.every && t % s.every == 0)
         for (std::size_t i = 0; i < stored.size(); ++i) {
           stored[i].now->move_to(stored[i].at(t / s.every));
-          device.copy(*before[i].now, *stored[i].now);
+          copy_array(*before[i].now, *stored[i].now);
         }
       body.run();
     }

@@ -52,7 +52,6 @@ struct State {
 
 void kernel_while(const Op&, const Attrs* attrs, ArrayRefs in, std::span<Array* const> out) {
   const WhileAttrs& w = while_attrs(attrs);
-  Backend& device = backend(DeviceType::CPU);
   const std::size_t sweeps = w.sweeps.size(), states = w.all_states();
   const ArrayRefs consts = in.subspan(states);
   std::vector<std::vector<State>> state(sweeps);
@@ -62,7 +61,7 @@ void kernel_while(const Op&, const Attrs* attrs, ArrayRefs in, std::span<Array* 
       if (j > 0) continue;
       State& s = state[0].back();
       s.before->move_to(s.places.at(0, 0));
-      device.copy(*in[at], *s.before);
+      copy_array(*in[at], *s.before);
     }
   const auto add = [](std::vector<Array*>& to, ArrayRefs arrays) {
     for (const Array* a : arrays) to.push_back(const_cast<Array*>(a));
@@ -80,7 +79,7 @@ void kernel_while(const Op&, const Attrs* attrs, ArrayRefs in, std::span<Array* 
     add(tested, consts.first(w.condition->graph().inputs.size() - w.tested));
     add(inputs, consts);
     PlanLoop condition(w.condition->plan(), tested, flag), body(w.sweeps[0]->plan(), inputs, outputs);
-    for (condition.run(); *goes_on->data<bool>(); condition.run()) {
+    for (condition.run(); *to_host(*goes_on)->data<bool>(); condition.run()) {
       poll();
       ++n;
       for (State& s : state[0]) s.after->move_to(s.places.at(n, n));
@@ -88,12 +87,12 @@ void kernel_while(const Op&, const Attrs* attrs, ArrayRefs in, std::span<Array* 
       for (State& s : state[0]) s.before->move_to(s.after->bytes());
     }
   }
-  for (std::size_t i = 0; i < w.states(0); ++i) device.copy(*state[0][i].before, *out[i]);
+  for (std::size_t i = 0; i < w.states(0); ++i) copy_array(*state[0][i].before, *out[i]);
 
   std::size_t first = w.states(0);
   for (std::size_t j = 1; j < sweeps; first += w.states(j++)) {
     if (n == 0) {
-      for (std::size_t i = 0; i < w.states(j); ++i) device.copy(*in[first + i], *out[first + i]);
+      for (std::size_t i = 0; i < w.states(j); ++i) copy_array(*in[first + i], *out[first + i]);
       continue;
     }
     const auto step = [&](std::int64_t position) { return j % 2 ? n - 1 - position : position; };
@@ -101,7 +100,7 @@ void kernel_while(const Op&, const Attrs* attrs, ArrayRefs in, std::span<Array* 
     for (std::size_t i = 0; i < w.states(j); ++i) {
       State& s = state[j][i];
       s.before->move_to(s.places.at(0, step(0)));
-      device.copy(*in[first + i], *s.before);
+      copy_array(*in[first + i], *s.before);
       inputs.push_back(s.before.get());
       outputs.push_back(s.after.get());
     }

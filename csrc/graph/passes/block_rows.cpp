@@ -311,7 +311,7 @@ class Blocking {
         if (!by_rows) return c->value;
         Shape shape = a.shape;
         shape[0] = rows;
-        if (double value; is_uniform(c->value, value)) return full(shape, value, a.dtype);
+        if (double value; is_uniform(c->value, value)) return full(shape, value, a.dtype, a.device);
       }
       const auto at = std::find(order.begin(), order.end(), External{id, by_rows, transposed});
       if (at != order.end()) return symbols[static_cast<std::size_t>(at - order.begin())];
@@ -406,7 +406,10 @@ class Blocking {
 }  // namespace
 
 std::shared_ptr<Graph> block_rows(const Graph& graph) {
-  const std::int64_t n = common_rows(graph);
+  // Blocks of rows are for caches of CPUs.
+  const bool on_cpu = std::all_of(graph.values.begin(), graph.values.end(),
+                                  [](const Aval& a) { return a.device.type == DeviceType::CPU; });
+  const std::int64_t n = on_cpu ? common_rows(graph) : 0;
   if (n == 0) return std::make_shared<Graph>(graph);
   const Blocking blocking(graph, n);
   return blocking.idle() ? std::make_shared<Graph>(graph) : blocking.build();

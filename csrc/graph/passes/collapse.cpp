@@ -191,7 +191,7 @@ class Collapse {
     for (std::size_t i = 0; i < in.size(); ++i)
       if (!in[i].defined()) {
         const Aval& a = graph_.values[index(node.in[i])];
-        operands[i] = zeros(a.shape, a.dtype);
+        operands[i] = zeros(a.shape, a.dtype, a.device);
       }
     apply(*node.op, node.attrs, operands, out);
     return true;

@@ -42,6 +42,8 @@ EVOLUTE_API Tensor where(const Tensor& cond, const Tensor& x, const Tensor& y);
 EVOLUTE_API Tensor clip(const Tensor& x, const Tensor& lo, const Tensor& hi);
 /// Conversion of element type.
 EVOLUTE_API Tensor cast(const Tensor& x, DType dtype);
+/// x on another device; x itself if it is there. Throws DeviceError if the device is not available.
+EVOLUTE_API Tensor to_device(const Tensor& x, Device device);
 /// x with derivative zero, in every mode.
 EVOLUTE_API Tensor stop_gradient(const Tensor& x);
 
@@ -131,17 +133,22 @@ EVOLUTE_API Tensor index_add(const Tensor& base, std::int64_t axis, const Tensor
 EVOLUTE_API std::vector<Tensor> nonzero(const Tensor& mask);
 
 // Creation.
-EVOLUTE_API Tensor full(const Shape& shape, double value, DType dtype = float32);
-inline Tensor zeros(const Shape& shape, DType dtype = float32) { return full(shape, 0, dtype); }
-inline Tensor ones(const Shape& shape, DType dtype = float32) { return full(shape, 1, dtype); }
-inline Tensor zeros_like(const Tensor& x) { return full(x.shape(), 0, x.dtype()); }
-inline Tensor ones_like(const Tensor& x) { return full(x.shape(), 1, x.dtype()); }
-EVOLUTE_API Tensor arange(double start, double stop, double step = 1, DType dtype = float32);
-EVOLUTE_API Tensor linspace(double start, double stop, std::int64_t n, DType dtype = float32);
-EVOLUTE_API Tensor eye(std::int64_t n, std::int64_t m = -1, std::int64_t offset = 0, DType dtype = float32);
+EVOLUTE_API Tensor full(const Shape& shape, double value, DType dtype = float32, Device device = {});
+inline Tensor zeros(const Shape& shape, DType dtype = float32, Device device = {}) {
+  return full(shape, 0, dtype, device);
+}
+inline Tensor ones(const Shape& shape, DType dtype = float32, Device device = {}) {
+  return full(shape, 1, dtype, device);
+}
+inline Tensor zeros_like(const Tensor& x) { return full(x.shape(), 0, x.dtype(), x.device()); }
+inline Tensor ones_like(const Tensor& x) { return full(x.shape(), 1, x.dtype(), x.device()); }
+EVOLUTE_API Tensor arange(double start, double stop, double step = 1, DType dtype = float32, Device device = {});
+EVOLUTE_API Tensor linspace(double start, double stop, std::int64_t n, DType dtype = float32, Device device = {});
+EVOLUTE_API Tensor eye(std::int64_t n, std::int64_t m = -1, std::int64_t offset = 0, DType dtype = float32,
+                       Device device = {});
 /// Uniform on [0, 1): 24 (float32) or 53 (float64) random bits. The same seed gives the same values everywhere.
-EVOLUTE_API Tensor uniform(const Shape& shape, std::uint64_t seed, DType dtype = float32);
-EVOLUTE_API Tensor standard_normal(const Shape& shape, std::uint64_t seed, DType dtype = float32);
+EVOLUTE_API Tensor uniform(const Shape& shape, std::uint64_t seed, DType dtype = float32, Device device = {});
+EVOLUTE_API Tensor standard_normal(const Shape& shape, std::uint64_t seed, DType dtype = float32, Device device = {});
 
 // Dense linear algebra over the last two axes; leading axes are batch axes and broadcast.
 EVOLUTE_API Tensor cholesky(const Tensor& a);

@@ -16,12 +16,15 @@
 namespace evolute {
 
 enum class DeviceType : std::uint8_t { CPU, CUDA };
+inline constexpr int kNumDevices = 2;
 
 struct Device {
   DeviceType type = DeviceType::CPU;
   std::int8_t index = 0;
   bool operator==(const Device&) const = default;
 };
+/// Prints `CPU`, `GPU:0`.
+EVOLUTE_API std::ostream& operator<<(std::ostream& s, Device d);
 
 /// Abstract value: all that shape rules look at.
 struct Aval {

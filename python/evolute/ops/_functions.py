@@ -27,8 +27,10 @@ _OTHERS = {
     "promote",
     "release_cached_memory",
     "reset_peak_memory",
+    "set_default_device",
     "set_formatter",
     "set_num_threads",
+    "synchronize",
     "vjp",
     "vmap",
 }

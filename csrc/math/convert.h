@@ -1,14 +1,13 @@
 // Conversion of one element between types, defined for every value.
 #pragma once
 
-#include <limits>
-#include <type_traits>
+#include "math/scalar.h"  // EV_HD
 
-namespace evolute::cpu {
+namespace evolute::math {
 
 // To bool: x != 0. Float to integer: truncation, NaN to 0, values out of range to the nearest end of the range.
 template <class To, class From>
-inline To convert(From x) {
+EV_HD inline To convert(From x) {
   if constexpr (std::is_same_v<To, bool>) {
     return x != From(0);
   } else if constexpr (std::is_integral_v<To> && std::is_floating_point_v<From>) {
@@ -21,4 +20,4 @@ inline To convert(From x) {
   }
 }
 
-}  // namespace evolute::cpu
+}  // namespace evolute::math

@@ -7,14 +7,14 @@
 
 #include "math/scalar.h"  // EV_LEVEL_BEGIN
 
-namespace evolute::cpu {
+namespace evolute::math {
 EV_LEVEL_BEGIN
 
 struct SumOf {
   template <class T>
   static constexpr T identity = 0;
   template <class T>
-  static T combine(T a, T b) {
+  EV_HD static T combine(T a, T b) {
     if constexpr (std::is_integral_v<T>)
       return static_cast<T>(static_cast<std::uint64_t>(a) + static_cast<std::uint64_t>(b));  // modulo 2^64
     else
@@ -26,7 +26,7 @@ struct ProdOf {
   template <class T>
   static constexpr T identity = 1;
   template <class T>
-  static T combine(T a, T b) {
+  EV_HD static T combine(T a, T b) {
     if constexpr (std::is_integral_v<T>)
       return static_cast<T>(static_cast<std::uint64_t>(a) * static_cast<std::uint64_t>(b));
     else
@@ -39,7 +39,7 @@ struct MaxOf {
   template <class T, class L = std::numeric_limits<T>>
   static constexpr T identity = L::has_infinity ? -L::infinity() : L::lowest();
   template <class T>
-  static T combine(T a, T b) {
+  EV_HD static T combine(T a, T b) {
     const T larger = a > b ? a : b;
     return a != a ? a : larger;
   }
@@ -49,7 +49,7 @@ struct MinOf {
   template <class T, class L = std::numeric_limits<T>>
   static constexpr T identity = L::has_infinity ? L::infinity() : L::max();
   template <class T>
-  static T combine(T a, T b) {
+  EV_HD static T combine(T a, T b) {
     const T smaller = a < b ? a : b;
     return a != a ? a : smaller;
   }
@@ -58,14 +58,14 @@ struct MinOf {
 struct AnyOf {
   template <class>
   static constexpr bool identity = false;
-  static bool combine(bool a, bool b) { return a | b; }
+  EV_HD static bool combine(bool a, bool b) { return a | b; }
 };
 
 struct AllOf {
   template <class>
   static constexpr bool identity = true;
-  static bool combine(bool a, bool b) { return a & b; }
+  EV_HD static bool combine(bool a, bool b) { return a & b; }
 };
 
 EV_LEVEL_END
-}  // namespace evolute::cpu
+}  // namespace evolute::math

@@ -1,0 +1,79 @@
+// The CUDA that kernels are written in: the runtime's own, or its emulation on the host (tests/cuda/emulation), where
+// global memory is checked. Kernels reach it through Global<T>, load_pack and store_pack, share memory declared by
+// EV_SHARED, and are started by `launch`.
+#pragma once
+
+#if !defined(EVOLUTE_CUDA_EMULATION)  // which has been included ahead of everything
+
+#if !defined(__CUDACC_RTC__)
+#include <cuda_runtime.h>
+
+#include <cstddef>
+#include <tuple>
+#endif
+
+namespace evolute::cuda {
+
+template <class T>
+using Global = T*;
+
+// Elements that move as one access of up to 16 bytes.
+template <class T, int n>
+struct alignas(sizeof(T) * n) Pack {
+  T v[n];
+};
+
+#if defined(__CUDACC__)
+template <class T, int n>
+__device__ __forceinline__ Pack<T, n> load_pack(const T* p) {
+  return *reinterpret_cast<const Pack<T, n>*>(p);
+}
+template <class T, int n>
+__device__ __forceinline__ void store_pack(T* p, const Pack<T, n>& x) {
+  *reinterpret_cast<Pack<T, n>*>(p) = x;
+}
+
+// Copies n elements, 4, 8 or 16 bytes in all, from global to shared memory behind the thread's back; zeros where not
+// `valid`.
+template <class T, int n>
+__device__ __forceinline__ void async_copy(T* to, const T* from, bool valid) {
+  constexpr int bytes = sizeof(T) * n;
+  const auto target = static_cast<unsigned>(__cvta_generic_to_shared(to));
+  const int size = valid ? bytes : 0;
+  if constexpr (bytes == 16)
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(target), "l"(from), "r"(size));
+  else
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;\n" ::"r"(target), "l"(from), "n"(bytes), "r"(size));
+}
+__device__ __forceinline__ void async_commit() { asm volatile("cp.async.commit_group;\n"); }
+// Until all but the latest n groups have arrived.
+template <int n>
+__device__ __forceinline__ void async_wait() {
+  asm volatile("cp.async.wait_group %0;\n" ::"n"(n));
+}
+
+#define EV_SHARED(Type, name) __shared__ Type name
+#define EV_NOINLINE __noinline__
+#endif
+
+#if !defined(__CUDACC_RTC__)
+// Passes arguments as the kernel's own types. Errors are for cudaGetLastError.
+template <class... P, class... A>
+void launch(void (*kernel)(P...), dim3 grid, dim3 block, cudaStream_t stream, A&&... args) {
+  std::tuple<P...> values(std::forward<A>(args)...);
+  std::apply(
+      [&](P&... v) {
+        void* pointers[] = {&v...};
+        cudaLaunchKernel(reinterpret_cast<const void*>(kernel), grid, block, pointers, 0, stream);
+      },
+      values);
+}
+
+// For the emulation's checks: who owns which bytes of a cached block.
+inline void mark_allocated(void*, std::size_t) {}
+inline void mark_freed(void*, std::size_t) {}
+#endif
+
+}  // namespace evolute::cuda
+
+#endif

@@ -1,0 +1,212 @@
+// Reductions and running sums: how the work is cut, which depends on shapes alone.
+#include <algorithm>
+#include <bit>
+
+#include "cuda/cuda_backend.h"
+
+namespace evolute::cuda {
+
+namespace {
+
+// The axes that stay and those that go; never empty.
+struct Spaces {
+  Space<2> kept;   // in, out
+  Space<1> along;  // in
+};
+
+Spaces spaces_of(const Array& in, const Axes& axes, const Array& out) {
+  Spaces s;
+  for (int i = in.ndim() - 1, j = out.ndim() - 1; i >= 0; --i) {
+    if (axes.contains(i))
+      s.along.add({in.shape()[i], {in.strides()[i]}});
+    else
+      s.kept.add({in.shape()[i], {in.strides()[i], out.strides()[j--]}});
+  }
+  s.kept.arrange(0);
+  s.along.arrange(0);
+  return s;
+}
+
+// The type to reduce in: what differs from it is converted before (operands) or after (the result).
+DType working_dtype(Reduction r, DType in, DType out) {
+  switch (r) {
+    case Reduction::Any:
+    case Reduction::All: return DType::Bool;
+    case Reduction::Max:
+    case Reduction::Min: return in;
+    default: return is_floating(in) ? promote(in, out) : DType::Int64;
+  }
+}
+
+// One launch of each stage: `along` whole, the outputs that `kept` has.
+void start_stages(const Call& call, Reduction r, DType t, ReduceArgs args) {
+  constexpr std::int64_t kBlocks = 1024, kLeast = 2048;  // elements of a part
+  const std::int64_t units = args.kept.size, n = args.along.size;
+  args.columns = units >= 32 && args.kept.stride[0][0] == 1 && (args.along.ndim > 1 || args.along.stride[0][0] != 1);
+  // Threads for one output: enough that each has a few terms.
+  const std::int64_t group = args.packed ? static_cast<std::int64_t>(16 / size_of(t)) : 1;
+  args.lanes =
+      static_cast<int>(std::bit_ceil(static_cast<std::uint64_t>(std::clamp<std::int64_t>(n / (4 * group), 1, 256))));
+  const std::int64_t blocks = args.columns ? (units + 31) / 32 : (units * args.lanes + 255) / 256;
+  const std::int64_t parts = std::clamp<std::int64_t>(kBlocks / blocks, 1, std::max<std::int64_t>(n / kLeast, 1));
+  args.per = ((n + parts - 1) / parts + group - 1) / group * group;
+  args.chunks = (n + args.per - 1) / args.per;
+  if (args.chunks == 1) return start_reduce(r, t, args, call.handle());
+
+  void* out = args.out;
+  const Loop<2> kept = args.kept;
+  const Ref<Buffer> partial = allocate_device(static_cast<std::size_t>(units * args.chunks) * size_of(t));
+  args.out = partial->data();
+  start_reduce(r, t, args, call.handle());
+  ReduceArgs second{};
+  second.in = partial->data();
+  second.out = out;
+  second.kept = kept;
+  for (int a = 0; a < kept.ndim; ++a) second.kept.stride[0][a] = 0;
+  // Partial results of one output lie side by side, in the order of the outputs.
+  std::int64_t step = args.chunks;
+  for (int a = 0; a < kept.ndim; ++a) {
+    second.kept.stride[0][a] = step;
+    step *= kept.ndim == 1 ? units : kept.length[a].d;
+  }
+  second.along.ndim = 1;
+  second.along.size = args.chunks;
+  second.along.stride[0][0] = 1;
+  second.chunks = 1;
+  second.per = args.chunks;
+  second.lanes = static_cast<int>(std::min<std::uint64_t>(std::bit_ceil(static_cast<std::uint64_t>(args.chunks)), 256));
+  start_reduce(r, t, second, call.handle());
+}
+
+}  // namespace
+
+void CudaBackend::reduce(Reduction r, const Array& in, const Axes& axes, Array& out) {
+  if (out.size() == 0) return;
+  if (in.size() == 0) {
+    const bool one = r == Reduction::Prod || r == Reduction::All;
+    const Ref<Array> constant = empty({{}, float64, Device{}});
+    *constant->data<double>() = one ? 1 : 0;
+    return copy(*constant, out);
+  }
+  const DType t = working_dtype(r, in.dtype(), out.dtype());
+  if (in.dtype() != t) {
+    const Ref<Array> converted = empty({in.shape(), t, out.aval().device});
+    copy(in, *converted);
+    return reduce(r, *converted, axes, out);
+  }
+  if (out.dtype() != t) {
+    const Ref<Array> result = empty({out.shape(), t, out.aval().device});
+    reduce(r, in, axes, *result);
+    return copy(*result, out);
+  }
+  if (t == DType::Bool) r = r == Reduction::Any || r == Reduction::Max ? Reduction::Any : Reduction::All;
+
+  static constexpr const char* names[] = {"sum", "prod", "max", "min", "any", "all"};
+  Call call(names[static_cast<int>(r)]);
+  const Ref<Array> source = call.on_device(in);
+  const Spaces spaces = spaces_of(*source, axes, out);
+  auto* from = static_cast<std::byte*>(call.data(*source));
+  auto* to = static_cast<std::byte*>(call.data(out));
+  const auto item = static_cast<std::int64_t>(size_of(t));
+  const std::int64_t group = 16 / item;
+  // A space of more than 2^31 elements that does not merge into one axis is reduced part by part.
+  int parts = 0;
+  spaces.along.for_parts([&](const Loop<1>&, const auto&) { ++parts; });
+  if (parts > 1) {
+    const int axis = static_cast<int>(axes[0]);
+    Shape shape = in.shape();
+    const std::int64_t half = shape[axis] / 2;
+    const Ref<Array> halves = empty({[&] {
+                                       Shape s = out.shape();
+                                       s.insert(0, 2);
+                                       return s;
+                                     }(),
+                                     t, out.aval().device});
+    for (int h = 0; h < 2; ++h) {
+      shape[axis] = h == 0 ? half : in.shape()[axis] - half;
+      const Ref<Array> part = view(*source, shape, source->strides(), h * half * source->strides()[axis]);
+      reduce(r, *part, axes, *view(*halves, out.shape(), row_major(out.shape()), h * out.size()));
+    }
+    return reduce(r, *halves, {0}, out);
+  }
+  spaces.along.for_parts([&](const Loop<1>& along, const std::int64_t (&)[1]) {
+    spaces.kept.for_parts([&](const Loop<2>& kept, const std::int64_t (&offset)[2]) {
+      ReduceArgs args{};
+      args.along = along;
+      args.kept = kept;
+      args.in = from + offset[0] * item;
+      args.out = to + offset[1] * item;
+      args.packed = along.ndim == 1 && along.stride[0][0] == 1 && reinterpret_cast<std::uintptr_t>(args.in) % 16 == 0;
+      for (int a = 0; a < kept.ndim; ++a) args.packed = args.packed && kept.stride[0][a] % group == 0;
+      start_stages(call, r, t, args);
+    });
+  });
+  call.end();
+}
+
+void CudaBackend::arg_reduce(bool max, const Array& in, int axis, Array& out) {
+  if (out.size() == 0) return;
+  Call call(max ? "argmax" : "argmin");
+  const Ref<Array> source = call.on_device(in);
+  const Spaces spaces = spaces_of(*source, {axis}, out);
+  auto* from = static_cast<std::byte*>(call.data(*source));
+  auto* to = static_cast<std::byte*>(call.data(out));
+  spaces.along.for_parts([&](const Loop<1>& along, const std::int64_t (&)[1]) {
+    spaces.kept.for_parts([&](const Loop<2>& kept, const std::int64_t (&offset)[2]) {
+      ReduceArgs args{};
+      args.along = along;
+      args.kept = kept;
+      args.in = from + offset[0] * static_cast<std::int64_t>(size_of(in.dtype()));
+      args.out = to + offset[1] * 8;
+      start_arg_reduce(max, in.dtype(), args, call.handle());
+    });
+  });
+  call.end();
+}
+
+void CudaBackend::cumsum(const Array& in, int axis, bool reverse, Array& out) {
+  if (out.size() == 0) return;
+  if (in.dtype() != out.dtype()) {
+    const Ref<Array> converted = empty({in.shape(), out.dtype(), out.aval().device});
+    copy(in, *converted);
+    return cumsum(*converted, axis, reverse, out);
+  }
+  Call call("cumsum");
+  const Ref<Array> source = call.on_device(in);
+  const auto item = static_cast<std::int64_t>(size_of(out.dtype()));
+  Space<2> rows;
+  for (int i = in.ndim() - 1; i >= 0; --i)
+    if (i != axis) rows.add({in.shape()[i], {source->strides()[i], out.strides()[i]}});
+  rows.arrange(1);
+  ScanArgs args{};
+  args.length = in.shape()[axis];
+  args.in_stride = source->strides()[axis];
+  args.out_stride = out.strides()[axis];
+  auto* from = static_cast<std::byte*>(call.data(*source));
+  auto* to = static_cast<std::byte*>(call.data(out));
+  if (reverse) {
+    from += (args.length - 1) * args.in_stride * item;
+    to += (args.length - 1) * args.out_stride * item;
+    args.in_stride = -args.in_stride;
+    args.out_stride = -args.out_stride;
+  }
+  constexpr std::int64_t kBlocks = 1024, kLeast = 4096;
+  const std::int64_t chunks =
+      std::clamp<std::int64_t>(kBlocks / rows.size(), 1, std::max<std::int64_t>(args.length / kLeast, 1));
+  args.per = (args.length + chunks - 1) / chunks;
+  args.chunks = (args.length + args.per - 1) / args.per;
+  Ref<Buffer> totals;
+  if (args.chunks > 1) {
+    totals = allocate_device(static_cast<std::size_t>(rows.size() * args.chunks) * 8);
+    args.totals = totals->data();
+  }
+  rows.for_parts([&](const Loop<2>& loop, const std::int64_t (&offset)[2]) {
+    args.rows = loop;
+    args.in = from + offset[0] * item;
+    args.out = to + offset[1] * item;
+    start_scan(out.dtype(), args, call.handle());
+  });
+  call.end();
+}
+
+}  // namespace evolute::cuda
