@@ -56,7 +56,7 @@ def test_a_build_without_cuda():
         "DeviceError: set_context: device_target='GPU' is not available: this build of evolute has no CUDA backend"
         in (result.stderr)
     )
-    assert result.stderr.rstrip().endswith("use device_target='CPU'")
+    assert result.stderr.rstrip().endswith("use device_target='CPU', which runs the same programs")
 
 
 @pytest.mark.parametrize(

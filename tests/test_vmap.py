@@ -400,7 +400,7 @@ def test_first_derivatives_by_several_inputs_are_one_sweep():
 
     plain, x = recorded(gradient(fn), Tensor(0.1)), Tensor([0.1, 0.2])
     assert recorded(ev.vmap(gradient(fn)), x) == plain
-    assert recorded(gradient(ev.vmap(fn)), x) == plain + 1  # the cotangent 1 of each example
+    assert recorded(gradient(ev.vmap(fn)), x) == plain
 
 
 # ---- errors ---------------------------------------------------------------------------------------------------------

@@ -112,6 +112,7 @@ CASES = {
         (lambda c, x: ops.where(inside(c), x, 0.0), floats(), floats(2)),
     ],
     "cast": [(lambda x: ops.cast(x, ev.int64), 5 * floats(2)), (lambda x: ops.cast(x, ev.float32) * 2, floats(2))],
+    "to_device": [(lambda x: x.to("CPU") * 2, floats(2))],  # where tests run on a GPU
     "stop_gradient": [(lambda x: x * ops.stop_gradient(x), floats(2))],
     "iota": [(lambda x: x * ops.arange(3), floats(3))],
     "linspace": [(lambda x: x + ops.linspace(0, 1, 3), floats(3))],

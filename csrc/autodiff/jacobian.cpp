@@ -36,7 +36,7 @@ TensorList along_unit_vectors(const Aval& x, std::int64_t& elements, const Run& 
     const std::int64_t count = std::min(n - first, directions_at_once(elements, x.dtype));
     const auto batch = make_ref<Batch>(count);
     LevelScope scope(*batch);
-    const Tensor units = reshape(eye(count, n, first, x.dtype), joined({count}, x.shape));
+    const Tensor units = reshape(eye(count, n, first, x.dtype, x.device), joined({count}, x.shape));
     const TensorList results = run(batch->trace(units));
     parts.resize(results.size());
     for (std::size_t i = 0; i < results.size(); ++i) parts[i].push_back(batch->stacked(settle(results[i])));
@@ -84,7 +84,7 @@ Jacobian jacobian_forward(const Function& f, const TensorList& x, const std::vec
     jacobian.resize(outputs.size());
     for (std::size_t j = 0; j < outputs.size(); ++j) {
       const Shape shape = joined(outputs[j].shape(), at.shape());
-      jacobian[j].push_back(columns.empty() ? zeros(shape, outputs[j].dtype())
+      jacobian[j].push_back(columns.empty() ? zeros(shape, outputs[j].dtype(), outputs[j].device())
                                             : reshape(moveaxis(columns[j], 0, -1), shape));
     }
   }
@@ -121,7 +121,7 @@ Jacobian pulled_back(const VjpResult& run, const TensorList& x, const std::vecto
     for (std::size_t i = 0; i < wanted.size(); ++i) {
       const Tensor& at = x[static_cast<std::size_t>(wanted[i])];
       const Shape shape = joined(y.shape(), at.shape());
-      jacobian[j].push_back(rows.empty() ? zeros(shape, at.dtype()) : reshape(rows[i], shape));
+      jacobian[j].push_back(rows.empty() ? zeros(shape, at.dtype(), at.device()) : reshape(rows[i], shape));
     }
   }
   return jacobian;

@@ -54,6 +54,7 @@ const Op& to_device_op =
                .kernel = kernel_to_device,
                .vjp = vjp_to_device,
                .jvp = jvp_linear,
+               .batch = batch_leading,
                .saves_in = 0,
                .linear_in = 1,
                .doc = {.group = "conversion", .summary = "x in the memory of another device", .formula = "out = x"}});
