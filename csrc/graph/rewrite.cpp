@@ -27,9 +27,9 @@ std::shared_ptr<Graph> rewrite(const Graph& graph, const RewriteRule& rule) {
     out.resize(node.out.size());
     if (!rule(rewriter, node, in, out)) apply(*node.op, node.attrs, in, out);
     for (std::size_t i = 0; i < node.out.size(); ++i) {
-      // A constant operand that stands for a result may belong to no device.
+      // A constant operand that stands for a result may belong to no device; what nobody reads may be undefined.
       const Device device = graph.values[static_cast<std::size_t>(node.out[i])].device;
-      set(node.out[i], device.type == DeviceType::CPU ? out[i] : placed(out[i], device));
+      set(node.out[i], device.type == DeviceType::CPU || !out[i].defined() ? out[i] : placed(out[i], device));
     }
   }
 

@@ -322,7 +322,7 @@ Tensor pad(const Tensor& x, const Dims& before, const Dims& after, double value)
   const Tensor padded = unslice(x, before, step, shape);
   if (value == 0 || padded.is_same(x)) return padded;
   // Exact for inf and NaN too, which no arithmetic with a mask would be.
-  const Tensor inside = unslice(full(x.shape(), 1, bool_), before, step, shape);
+  const Tensor inside = unslice(full(x.shape(), 1, bool_, x.device()), before, step, shape);
   return where(inside, padded, full({}, value, x.dtype()));
 }
 
