@@ -22,7 +22,8 @@ except DeviceError as error:
     MISSING = str(error)
 EMULATED = "emulated" in os.environ.get("EVOLUTE_CUDA_PLUGIN", "")
 
-pytestmark = pytest.mark.skipif(bool(MISSING), reason=MISSING)
+# New tensors are on the host here, so that tests can say what is on which device.
+pytestmark = [pytest.mark.host, pytest.mark.skipif(bool(MISSING), reason=MISSING)]
 
 
 def on_gpu(a, dtype=None) -> Tensor:
@@ -86,6 +87,26 @@ def test_to_is_differentiable():
     np.testing.assert_allclose(g.asnumpy(), np.cos([1.0, 2.0]))
     _, t = ev.jvp(lambda x: x.to("GPU") ** 2, x, ops.ones_like(x))
     assert t.device == "GPU:0"
+
+
+def test_derivatives_stay_on_the_device():
+    x = on_gpu([0.5, 1.0, 2.0])
+    for transform, want in ((ev.jacfwd, np.diag(np.cos([0.5, 1, 2]))), (ev.jacrev, np.diag(np.cos([0.5, 1, 2])))):
+        jacobian = transform(ops.sin)(x)
+        assert jacobian.device == "GPU:0"
+        np.testing.assert_allclose(jacobian.asnumpy(), want, 1e-14)
+        assert transform(lambda x: x[:0])(x).device == transform(ops.sin)(x[:0]).device == "GPU:0"
+    hessian = ev.hessian(lambda x: ops.sum(ops.exp(x)))
+    for h in (hessian(x), ev.jit(hessian)(x)):
+        assert h.device == "GPU:0"
+        np.testing.assert_allclose(h.asnumpy(), np.diag(np.exp([0.5, 1, 2])), 1e-14)
+
+
+def test_examples_move_together():
+    x = Tensor(np.array([[1.0, 2.0], [3.0, 4.0]]))
+    y = ev.vmap(lambda x: ev.grad(lambda x: ops.sum(x.to("GPU") ** 2).to("CPU"))(x).to("GPU"))(x)
+    assert y.device == "GPU:0"
+    np.testing.assert_array_equal(y.asnumpy(), [[2, 4], [6, 8]])
 
 
 # ---- devices of operands ---------------------------------------------------------------------------------------------
