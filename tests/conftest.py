@@ -1,7 +1,7 @@
 """Settings of the whole test suite.
 
 With ``EVOLUTE_TEST_DEVICE=GPU`` all tests run with new tensors on the GPU. ``EVOLUTE_CUDA_PLUGIN`` can name another
-plug-in than the one beside the extension: `libevolute_cuda_emulated.so` of the C++ tests runs the kernels without a GPU.
+plug-in than the one beside the extension: `libevolute_cuda_emulated.so` of the C++ tests runs kernels without a GPU.
 """
 
 import os

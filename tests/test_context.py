@@ -41,7 +41,7 @@ def test_settings_change_one_by_one():
 def test_missing_devices():
     """A GPU may be there: what is said where it is not, test_gpu.py tests."""
     before = context.get_context("device_target")
-    with pytest.raises(DeviceError, match="'Ascend' is not available: .*backend.*; use device_target='CPU'"):
+    with pytest.raises(DeviceError, match=r"'Ascend' is not available: .*backend.*; use device_target='CPU'"):
         context.set_context(mode=context.GRAPH_MODE, device_target="Ascend")
     assert context.get_context("mode") == context.PYNATIVE_MODE
     assert context.get_context("device_target") == before

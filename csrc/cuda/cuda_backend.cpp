@@ -87,7 +87,6 @@ Strides broadcast_strides(const Array& a, const Shape& shape) {
 }
 
 // ---- elementwise
-// ------------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -174,7 +173,6 @@ void CudaBackend::elementwise_sum(int kernel, const Shape& shape, std::span<cons
 }
 
 // ---- copies
-// -----------------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -273,7 +271,6 @@ void CudaBackend::copy(const Array& in, Array& out) {
 }
 
 // ---- numbers made from nothing
-// ----------------------------------------------------------------------------------------
 
 void CudaBackend::iota(double start, double step, Array& out) {
   if (out.size() == 0) return;

@@ -50,7 +50,6 @@ const DeviceInfo& device_info() {
 }
 
 // ---- streams
-// ----------------------------------------------------------------------------------------------------------
 
 Stream::Stream() {
   check(cudaSetDevice(0), "choosing the device");

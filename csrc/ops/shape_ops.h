@@ -16,8 +16,8 @@ void check_ndim(const char* op, int ndim);
 // device. Throws DeviceError where others are on different devices.
 Device common_device(const Op& op, std::span<const Tensor> in);
 
-// The same values on a device. A value that is not traced counts as newly made: nothing is recorded, and a constant stays
-// one.
+// The same values on a device. A value that is not traced counts as newly made: nothing is recorded, and a constant
+// stays one.
 Tensor placed(const Tensor& t, Device device);
 
 inline Backend& backend_of(const Array& a) { return backend(a.aval().device.type); }

@@ -48,6 +48,12 @@ int64: DType
 float32: DType
 float64: DType
 
+def set_default_device(name: str) -> None:
+    """Where new tensors go. Throws DeviceError if the device is missing."""
+
+def synchronize() -> None:
+    """Waits for the work of this thread on the default device, and raises what went wrong."""
+
 def as_dtype(dtype: object) -> DType:
     """The DType of a NumPy dtype, a name or a Python type."""
 
@@ -119,6 +125,9 @@ class Tensor:
     @property
     def dtype(self) -> DType:
         """Element type."""
+    @property
+    def device(self) -> str:
+        """Where the elements are: 'CPU' or 'GPU:0'."""
     @property
     def ndim(self) -> int:
         """Number of axes."""
@@ -314,6 +323,8 @@ class Tensor:
         """Slices of x along `axis` at `indices` (NumPy's take)."""
     def clip(self, lo: TensorLike | None = None, hi: TensorLike | None = None) -> Tensor:
         """Limits x to [lo, hi]."""
+    def to(self, device: str) -> Tensor:
+        """The tensor on a device, 'CPU' or 'GPU'; itself if it is there. Raises DeviceError if the device is missing."""
     def astype(self, dtype: DTypeLike) -> Tensor:
         """The tensor converted to another dtype."""
     def asnumpy(self) -> NDArray[Any]:
@@ -661,6 +672,9 @@ def clip(x: TensorLike, lo: TensorLike | None = None, hi: TensorLike | None = No
 
 def cast(x: TensorLike, dtype: DTypeLike) -> Tensor:
     """x converted to another dtype."""
+
+def to_device(x: TensorLike, device: str) -> Tensor:
+    """x on a device, 'CPU' or 'GPU'; itself if it is there."""
 
 def stop_gradient(x: TensorLike) -> Tensor:
     """x, with derivative zero in every mode."""

@@ -1,8 +1,8 @@
 // CPU kernels against naive references: integer-array indexing, sequences and random numbers.
 #include <doctest/doctest.h>
 
-#include "math/philox.h"
 #include "kernel_helpers.h"
+#include "math/philox.h"
 
 using namespace evolute;
 using namespace evolute::test;

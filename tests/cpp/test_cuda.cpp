@@ -28,7 +28,7 @@ std::vector<Part> parts_of(Space<2>& space, Lengths... outermost_first) {
   }
   space.arrange(0);
   std::vector<Part> parts;
-  space.for_parts([&](const Loop<2>& loop, const std::int64_t(&offset)[2]) {
+  space.for_parts([&](const Loop<2>& loop, const std::int64_t (&offset)[2]) {
     parts.push_back({loop.size, offset[0], loop.ndim});
   });
   return parts;
@@ -65,7 +65,7 @@ TEST_CASE("an axis by itself has any length, and 64-bit offsets") {
   space.add({n, {1, 2}});
   space.arrange(0);
   int parts = 0;
-  space.for_parts([&](const Loop<2>& loop, const std::int64_t(&)[2]) {
+  space.for_parts([&](const Loop<2>& loop, const std::int64_t (&)[2]) {
     ++parts;
     CHECK(loop.size == n);
     std::int64_t at[2];

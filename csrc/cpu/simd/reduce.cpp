@@ -2,8 +2,8 @@
 //
 // The order of operations is the same for every set: the lanes are those of the widest one, and narrower ones take them
 // in several registers. So results do not depend on the CPU.
-#include "math/monoid.h"
 #include "cpu/simd.h"
+#include "math/monoid.h"
 
 namespace evolute::cpu {
 inline namespace EV_SIMD_LEVEL {

@@ -10,7 +10,6 @@
 #include <vector>
 
 // ---- device memory
-// -------------------------------------------------------------------------------------------------------
 
 namespace evolute::cuda::emulation {
 namespace {
@@ -92,7 +91,6 @@ void mark_freed(void* p, std::size_t bytes) {
 }  // namespace evolute::cuda
 
 // ---- fibres
-// ----------------------------------------------------------------------------------------------------------------
 
 namespace evolute::cuda::emulation {
 
@@ -291,7 +289,6 @@ void* shared_memory(std::size_t bytes) {
 }  // namespace evolute::cuda::emulation
 
 // ---- streams and graphs
-// ------------------------------------------------------------------------------------------------------
 
 struct EmulatedGraph {
   std::vector<std::function<void()>> work;

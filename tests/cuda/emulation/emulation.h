@@ -20,7 +20,6 @@
 #include <utility>
 
 // ---- the runtime's types and functions, as far as the plug-in uses them
-// ------------------------------------------------
 
 struct dim3 {
   unsigned x = 1, y = 1, z = 1;
@@ -79,7 +78,6 @@ cudaError_t cudaGraphDestroy(cudaGraph_t g);
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec);
 
 // ---- what kernels see
-// --------------------------------------------------------------------------------------------------
 
 #define __global__
 #define __device__
