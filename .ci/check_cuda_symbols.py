@@ -2,7 +2,8 @@
 """Holds CUDA in its plug-in: exits 1 if anything else refers to it, or the plug-in to what it should bring.
 
 The library and the extension module must load where no part of CUDA is installed, and the plug-in wherever a driver
-is: the runtime is linked into it, and what it takes from the core it gets by a table (csrc/core/plugin.h).
+is: the runtime is linked into it, and what it takes from the core it gets by a table (csrc/core/plugin.h). It has code
+for the GPUs it is meant for, and PTX, from which drivers make code for later ones.
 
 Usage: check_cuda_symbols.py BUILD_DIR
 """
@@ -10,10 +11,12 @@ Usage: check_cuda_symbols.py BUILD_DIR
 from __future__ import annotations
 
 import re
+import struct
 import subprocess
 import sys
 from pathlib import Path
 
+GPUS = {"sm_80", "sm_90", "compute_90"}
 CUDA = re.compile(r"^_*(cuda|cu[A-Z]|nvrtc|cublas)")
 
 
@@ -36,6 +39,20 @@ def needed(path: Path) -> list[str]:
     return re.findall(r"\(NEEDED\).*\[(.*?)\]", output("readelf", "-d", str(path)))
 
 
+def kernels(path: Path) -> set[str]:
+    """What a plug-in has code for: "sm_90", or "compute_90" for PTX."""
+    data, found = path.read_bytes(), set()
+    for match in re.finditer(rb"\x50\xed\x55\xba\x01\x00", data):  # a container: magic, version, header, size
+        at, header, size = match.start(), *struct.unpack_from("<HQ", data, match.start() + 6)
+        at += header
+        end = at + size
+        while at < end:  # its parts: kind (1: PTX, 2: code), version, header, size, …; the GPU at 28
+            kind, _, header, size = struct.unpack_from("<HHIQ", data, at)
+            found.add(("compute_" if kind == 1 else "sm_") + str(struct.unpack_from("<I", data, at + 28)[0]))
+            at += header + size
+    return found
+
+
 def check(build: Path) -> list[str]:
     """All errors of the libraries in a build folder."""
     plugin = build / "libevolute_cuda.so"
@@ -53,6 +70,7 @@ def check(build: Path) -> list[str]:
         if "evolute_plugin" not in names:
             errors.append(f"{plugin}: does not export its entry point")
         errors += [f"{plugin}: exports {name}, beside its entry point" for name in names if name != "evolute_plugin"]
+        errors += [f"{plugin}: has no kernels for {gpu}" for gpu in sorted(GPUS - kernels(plugin))]
     return errors
 
 

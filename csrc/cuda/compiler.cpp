@@ -33,10 +33,9 @@ std::string key_of(const FusedProgram& program, const FusedArgs& args, int group
 struct Kernels {
   std::mutex mutex;
   std::unordered_map<std::string, void*> known;
-  // "0" in the environment leaves it to the interpreter.
-  const bool wanted = [] {
+  const std::string_view wish = [] {
     const char* text = std::getenv("EVOLUTE_CUDA_COMPILER");
-    return !text || std::string_view(text) != "0";
+    return text ? text : "";
   }();
   static Kernels& get() {
     static Kernels& kernels = *new Kernels;
@@ -48,7 +47,7 @@ struct Kernels {
 
 bool start_compiled(const FusedProgram& program, const FusedArgs& args, int group, Stream& stream) {
   Kernels& kernels = Kernels::get();
-  if (!kernels.wanted) return false;
+  if (kernels.wish == "0") return false;
   void* kernel;
   {
     std::lock_guard lock(kernels.mutex);
@@ -58,7 +57,12 @@ bool start_compiled(const FusedProgram& program, const FusedArgs& args, int grou
       // With EVOLUTE_CUDA_SOURCES=folder, sources are kept there.
       static const char* folder = std::getenv("EVOLUTE_CUDA_SOURCES");
       if (folder) std::ofstream(cat(folder, "/fused-", std::hash<std::string>{}(source), ".cu")) << source;
-      at->second = compile_kernel(source);
+      const RuntimeKernel made = compile_kernel(source);
+      if (!made.kernel && kernels.wish == "1") {
+        kernels.known.erase(at);
+        throw DeviceError(cat("fused loop: its kernel could not be made: ", made.failure));
+      }
+      at->second = made.kernel;
     }
     kernel = at->second;
   }

@@ -15,11 +15,21 @@ namespace evolute::cuda {
 std::string fused_source(const FusedProgram& program, const FusedArgs& args, int group);
 
 // Compiles it, unless that has been done, and starts it. False where there is no compiler: NVRTC is looked for when it
-// is first needed.
+// is first needed. EVOLUTE_CUDA_COMPILER=0 does without one, 1 makes a missing or failing one a DeviceError.
 bool start_compiled(const FusedProgram& program, const FusedArgs& args, int group, Stream& stream);
 
-// By NVRTC (nvrtc.cpp); null where that is missing or refuses. Starts what it gave.
-void* compile_kernel(const std::string& source);
+// Code for a device of this compute capability, by NVRTC; or nothing, and why.
+struct Compiled {
+  std::string cubin, failure;
+};
+Compiled compile_cubin(const std::string& source, int major, int minor);
+
+// The kernel of a source, ready to be started; or null, and why.
+struct RuntimeKernel {
+  void* kernel;
+  std::string failure;
+};
+RuntimeKernel compile_kernel(const std::string& source);
 void start_kernel(void* kernel, unsigned blocks, const FusedArgs& args, cudaStream_t stream);
 
 // Sources of the headers that it includes, by name.

@@ -21,7 +21,7 @@ struct Tiling {
   static constexpr int kThreads = kRows * kColumns;
   static constexpr int kPad = W;  // keeps groups aligned, and columns of a slice out of one bank
 
-  struct Shared {
+  struct alignas(16) Shared {
     T a[2][kDepth][kM + kPad];
     T b[2][kDepth][kN + kPad];
   };

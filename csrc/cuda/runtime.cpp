@@ -52,7 +52,6 @@ const DeviceInfo& device_info() {
 // ---- streams
 
 Stream::Stream() {
-  check(cudaSetDevice(0), "choosing the device");
   check(cudaStreamCreateWithFlags(&handle_, cudaStreamNonBlocking), "making a stream");
   check(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), "making an event");
   check(cudaHostAlloc(reinterpret_cast<void**>(&fault_), sizeof(Fault), cudaHostAllocMapped), "pinning memory");
@@ -168,6 +167,7 @@ struct ThreadStream {
 Stream& this_stream() {
   static thread_local ThreadStream mine;
   if (!mine.stream) {
+    check(cudaSetDevice(0), "choosing the device");  // also for the driver's own interface, which chooses none
     StreamPool& pool = StreamPool::get();
     std::lock_guard lock(pool.mutex);
     if (pool.free.empty()) {

@@ -1,5 +1,6 @@
 // Kernels made at run time, in the emulation: compiled by the C++ compiler that built this, if the environment asks for
-// it (EVOLUTE_EMULATED_COMPILER=1). That takes about a second for each, so that most tests run the interpreter.
+// it (EVOLUTE_EMULATED_COMPILER=1). That takes about a second for each, so that most tests run the interpreter. NVRTC
+// compiles them too, where it is installed, to see that it can.
 #include <dlfcn.h>
 #include <unistd.h>
 
@@ -11,9 +12,11 @@
 
 namespace evolute::cuda {
 
-void* compile_kernel(const std::string& source) {
+RuntimeKernel compile_kernel(const std::string& source) {
   const char* wanted = std::getenv("EVOLUTE_EMULATED_COMPILER");
-  if (!wanted || std::string_view(wanted) != "1") return nullptr;
+  if (!wanted || std::string_view(wanted) != "1") return {nullptr, "nobody asked for it"};
+  if (const Compiled c = compile_cubin(source, 9, 0); c.cubin.empty() && c.failure.starts_with("NVRTC says"))
+    throw std::logic_error(cat("a generated kernel does not compile: ", c.failure));
   const std::filesystem::path stem =
       std::filesystem::temp_directory_path() / cat("evolute-", getpid(), "-", std::hash<std::string>{}(source));
   const std::string cpp = stem.string() + ".cpp", library = stem.string() + ".so";
@@ -32,7 +35,7 @@ void* compile_kernel(const std::string& source) {
   if (!loaded) throw std::logic_error(cat("a generated kernel cannot be loaded: ", dlerror()));
   std::filesystem::remove(cpp);
   std::filesystem::remove(library);
-  return dlsym(loaded, "fused");
+  return {dlsym(loaded, "fused"), {}};
 }
 
 void start_kernel(void* kernel, unsigned blocks, const FusedArgs& args, cudaStream_t stream) {
