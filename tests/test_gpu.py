@@ -372,7 +372,10 @@ print("same")
 
 def test_kernels_made_at_run_time(tmp_path):
     """Sources of fused loops compile and give what the interpreter gives, which gives what the CPU gives."""
-    compiled = run(PROGRAM, EVOLUTE_EMULATED_COMPILER="1", EVOLUTE_CUDA_SOURCES=str(tmp_path))
+    environment = {"EVOLUTE_CUDA_COMPILER": "1", "EVOLUTE_EMULATED_COMPILER": "1"}
+    compiled = run(PROGRAM, **environment, EVOLUTE_CUDA_SOURCES=str(tmp_path))
+    if "NVRTC (libnvrtc.so) is not there" in compiled.stderr:
+        pytest.skip("there is no NVRTC")
     assert compiled.stdout == "same\n", compiled.stderr
     assert len(list(tmp_path.glob("fused-*.cu"))) >= 4
     interpreted = run(PROGRAM, EVOLUTE_CUDA_COMPILER="0")

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cstdlib>
 #include <iomanip>
 #include <map>
 #include <memory>
@@ -16,8 +17,18 @@ namespace {
 constexpr std::size_t kUnit = 256;                   // alignment
 constexpr std::size_t kSlab = std::size_t{2} << 20;  // of which blocks up to a quarter are cut
 
+// EVOLUTE_CUDA_CACHE=0: each block is CUDA's own, of the size asked for, so that tools see what lies beyond it.
+bool caches_blocks() {
+  static const bool result = [] {
+    const char* text = std::getenv("EVOLUTE_CUDA_CACHE");
+    return !text || std::string_view(text) != "0";
+  }();
+  return result;
+}
+
 // Four sizes per power of two.
 std::size_t rounded(std::size_t bytes) {
+  if (!caches_blocks()) return std::max<std::size_t>(bytes, 1);
   bytes = std::max(bytes, kUnit);
   const std::size_t step = std::max(std::bit_floor(bytes - 1) / 4, kUnit);
   return (bytes + step - 1) / step * step;
@@ -86,7 +97,7 @@ struct Allocator {
       p = list.back();
       list.pop_back();
       cached -= bytes;
-    } else if (bytes > kSlab / 4) {
+    } else if (bytes > kSlab / 4 || !caches_blocks()) {
       p = from_cuda(bytes, asked);
       mark_freed(p, bytes);
     } else {
@@ -104,8 +115,12 @@ struct Allocator {
   }
   void give(Stream& stream, Block b) {
     std::lock_guard lock(mutex);
-    caches[&stream].free[b.bytes].push_back(b.data);
     live -= b.bytes;
+    if (!caches_blocks()) {
+      cudaFree(b.data);  // waits for what uses it
+      return;
+    }
+    caches[&stream].free[b.bytes].push_back(b.data);
     cached += b.bytes;
   }
 
