@@ -11,7 +11,8 @@
 # A part that fails or takes too long is reported, and the others run all the same. In the folder: summary.md, measure.json,
 # measure.md, and logs.tar.gz with what each part printed. The exit status is 0 if all parts passed.
 #
-# Without a GPU it can be tried on the emulation: EVOLUTE_CUDA_PLUGIN=…/libevolute_cuda_emulated.so MEASURE=--tiny.
+# Without a GPU it can be tried on the emulation: BUILT=folder-with-the-package MEASURE=--tiny
+# EVOLUTE_CUDA_PLUGIN=…/libevolute_cuda_emulated.so. BUILT is also for a second run on the same machine.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
 : "${OUT:?names the folder for the results}"
@@ -67,13 +68,13 @@ build() {
 }
 export -f build
 export python architecture work
-part build 240 bash -c build
+[[ -n "${BUILT:-}" ]] || part build 240 bash -c build
 # NVRTC's wheel, as torch brings it, where the toolkit has none.
 EVOLUTE_NVRTC_PATH="$("$python" -c '
 import glob, os, sysconfig
 print(*[os.path.dirname(p) for p in glob.glob(sysconfig.get_path("purelib") + "/nvidia/*/lib/libnvrtc.so*")][:1])')"
 export EVOLUTE_NVRTC_PATH
-export PYTHONPATH="$work/site${PYTHONPATH:+:$PYTHONPATH}"
+export PYTHONPATH="${BUILT:-$work/site}${PYTHONPATH:+:$PYTHONPATH}"
 part "there is a GPU" 30 "$python" -c "
 import evolute as ev
 ev.set_context(device_target='GPU')
@@ -93,8 +94,9 @@ for mode in GRAPH_MODE PYNATIVE_MODE; do
   part "guide, $mode" 40 "$python" -c "
 import sys
 sys.path.insert(0, 'examples')
-import evolute as ev, guide
+import evolute as ev
 ev.set_context(device_target='GPU', mode=ev.$mode)
+import guide
 wrong = [e.run.__name__ for e in guide.EXAMPLES if not e.agrees(e.output(ev.$mode))]
 print(len(guide.EXAMPLES), 'examples, wrong:', wrong or 'none')
 sys.exit(bool(wrong))"
