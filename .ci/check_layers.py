@@ -43,6 +43,7 @@ PUBLIC = {
     "autodiff.h": "autodiff",
     "graph.h": "graph",
     "control.h": "graph",
+    "linear.h": "graph",
     "evolute.h": "umbrella",
 }
 

@@ -15,6 +15,7 @@ OTHERS = [row for row in TABLE if row not in ELEMENTWISE and row not in KERNELS]
 # Primitives that are behind public functions of other names.
 INTERNAL = {
     "checkpoint": [],  # a transform: evolute.checkpoint
+    "custom_rule": [],  # what evolute.custom_vjp and custom_jvp leave behind
     "cofactor": ["det"],
     "iota": ["arange"],
     "logabsdet": ["slogdet"],

@@ -37,6 +37,15 @@ def cofactors(a):
 
 
 # name: (function of tensors, the same in NumPy for real and complex arrays, shapes of the operands)
+
+
+@ev.custom_jvp
+def sine(x):
+    return ops.sin(x)
+
+
+sine.defjvps(lambda t, out, x: t * ops.cos(x))
+
 CASES = {
     "cast": (lambda x: ops.cast(ops.cast(x, "float32"), "float64"), lambda x: x, [(4,)]),
     "to_device": (lambda x: ops.to_device(x, "CPU"), lambda x: x, [(4,)]),  # between devices: test_gpu.py
@@ -76,6 +85,7 @@ CASES = {
     "det": (ops.det, np.linalg.det, [(3, 3)]),
     "cofactor": (None, None, []),  # the derivative of det: the orders above the first are its own
     "checkpoint": (ev.checkpoint(lambda x: ops.sin(x) * x), lambda x: np.sin(x) * x, [(3,)]),
+    "custom_rule": (lambda x: sine(x) * x, lambda x: np.sin(x) * x, [(3,)]),
     # Outside of recordings the rest runs as Python's own control flow; `checkpoint` records.
     "cond": (
         lambda x: ev.checkpoint(lambda x, p: ops.cond(p, ops.sin, ops.cos, x))(x, Tensor(False)),

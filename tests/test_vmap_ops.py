@@ -106,6 +106,13 @@ def inside(x):  # a mask that differs from example to example
     return x > 0
 
 
+@ev.custom_vjp
+def scaled(x, y):
+    return ops.sum(x * x * y)
+
+
+scaled.defvjp(lambda x, y: (scaled(x, y), (x, y)), lambda r, g: (g * 2 * r[0] * r[1], g * r[0] * r[0]))
+
 CASES = {
     "where": [
         (lambda c, x, y: ops.where(inside(c), x, y), floats(2), floats(3, 2), floats(1)),
@@ -226,6 +233,11 @@ CASES = {
         ),
         (lambda c: ops.scan(lambda c, _: (c * c, c), c, length=3, reverse=True, checkpoint=1), floats(2)),
         (lambda x: ops.fori_loop(1, 4, lambda i, s: s * x + i, x), floats(2)),
+    ],
+    "custom_rule": [
+        (lambda x, y: ev.grad(lambda x: scaled(x, y))(x), floats(2), floats(2)),
+        (lambda x, y: ev.jvp(lambda x: scaled(x, y), x, y)[1], floats(2), floats(2)),
+        (lambda x, y: ev.checkpoint(lambda x: scaled(x, y))(x), floats(2), floats(2)),
     ],
     "checkpoint": [(lambda x, y: ev.checkpoint(lambda x: (ops.sin(x) * y, y * 2))(x), floats(2), floats(2))],
 }

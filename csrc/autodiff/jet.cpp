@@ -38,10 +38,10 @@ void Jet::process(const Op& op, const AttrsPtr& attrs, std::span<const Tensor> i
     inner.push_back(lower(t));
     tangents.push_back(tangent(t));
   }
-  if (!op.jvp_gives_out) apply(op, attrs, inner, out);
+  if (!op.jvp_gives_out || recorded_tangents_) apply(op, attrs, inner, out);
   if (!op.jvp) return;
-  Tensors out_tangents(out.size());
-  JvpArgs args{attrs.get(), inner, out, tangents, out_tangents};
+  Tensors out_tangents(out.size()), primals(out.begin(), out.end());
+  JvpArgs args{attrs.get(), inner, recorded_tangents_ ? std::span<Tensor>(primals) : out, tangents, out_tangents};
   op.jvp(op, args);
   for (std::size_t i = 0; i < out.size(); ++i)
     if (out_tangents[i].defined()) out[i] = trace(out[i], out_tangents[i]);

@@ -10,6 +10,9 @@ namespace evolute {
 
 class Jet final : public Level {
  public:
+  // With `recorded_tangents`, tangents are symbols of a recorder beneath, and primal values are computed apart from
+  // them.
+  explicit Jet(bool recorded_tangents = false) : recorded_tangents_(recorded_tangents) {}
   // `x` moving with the given tangent.
   Tensor trace(const Tensor& x, const Tensor& tangent);
   Tensor lower(const Tensor& t) const override;
@@ -22,6 +25,7 @@ class Jet final : public Level {
   void forget() noexcept override;
 
  private:
+  const bool recorded_tangents_;
   // While recording, one value for each pair of primal and tangent: equal operands then are the same.
   std::map<std::pair<const Value*, const Value*>, Tensor> known_;
 };

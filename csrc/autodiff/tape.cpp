@@ -51,7 +51,10 @@ void Tape::process(const Op& op, const AttrsPtr& attrs, std::span<const Tensor> 
   apply(run, attrs, inner, results);
   std::copy_n(results.begin(), out.size(), out.begin());
   if (!run.vjp) return;
-  if (recorded_) note_foreign(in);
+  if (recorded_) {
+    note_foreign(in);
+    own_rules_ = own_rules_ || (attrs && attrs->has_own_derivative());
+  }
 
   Node node{&run,
             attrs,
@@ -127,7 +130,7 @@ std::vector<Tensor> Tape::sweep(std::span<const Tensor> outputs, std::span<const
     const std::int32_t slot = slot_of(x);
     result.push_back(slot < 0 ? Tensor() : slot_cotangents[slot]);
   }
-  if (recorded_ && diagonal.empty()) tell_below(inputs, result, cotangents);
+  if (recorded_ && diagonal.empty() && !own_rules_) tell_below(inputs, result, cotangents);
   if (consume) clear();
   return result;
 }

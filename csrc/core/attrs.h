@@ -14,6 +14,8 @@ class Attrs : public RefCounted {
   virtual bool equals(const Attrs& o) const = 0;
   virtual std::size_t hash() const = 0;
   virtual void print(std::ostream& s) const = 0;
+  // Whether the derivative is a rule of the user's, which need not be the derivative of anything.
+  virtual bool has_own_derivative() const { return false; }
 };
 
 inline std::size_t hash_mix(std::size_t h, std::size_t x) { return (h ^ x) * 0x9E3779B97F4A7C15ull + (h >> 29); }

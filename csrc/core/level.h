@@ -70,7 +70,9 @@ class Traced : public Value {
 // `apply` talk to it.
 class RecorderBase : public Level {
  public:
-  RecorderBase() : Level(Kind::Recorder) {}
+  // `of_body`: what it records is a body of control flow, of which derivatives may be taken later.
+  explicit RecorderBase(bool of_body = false) : Level(Kind::Recorder), of_body_(of_body) {}
+  bool of_body() const noexcept { return of_body_; }
   // What a variable holds when the recorded function begins; `below` is its value outside of the recording.
   virtual Tensor read(Variable& v, const Tensor& below) = 0;
   // Notes that the recorded function itself made this concrete value, so that it may replace it in place.
@@ -82,6 +84,7 @@ class RecorderBase : public Level {
   }
 
  private:
+  const bool of_body_;
   std::vector<Tensor> made_;
 };
 

@@ -1,5 +1,6 @@
 #include "graph/recorder.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 
@@ -88,6 +89,8 @@ const Graph::Node* Recorder::producer(const Tensor& t) const {
 }
 
 void Recorder::process(const Op& op, const AttrsPtr& attrs, std::span<const Tensor> in, std::span<Tensor> out) {
+  // There are transforms of what is recorded in bodies only.
+  if (op.annotates && !of_body()) return void(std::copy_n(in.begin(), out.size(), out.begin()));
   Graph::Node node{&op, attrs, {}, {}};
   for (const Tensor& t : in) node.in.push_back(id_of(t));
   const std::size_t hash = hash_of(node);

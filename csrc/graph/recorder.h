@@ -14,8 +14,13 @@ bool is_uniform(const Tensor& t, double& value);
 
 class Recorder final : public RecorderBase {
  public:
-  // With `captures`, values from outside of the recorded function become further inputs of it.
-  explicit Recorder(bool captures = false) : captures_all_(captures) {}
+  enum class Of : std::uint8_t {
+    Function,    // closed, and run as it is
+    Body,        // closed; transforms may be applied to the graph
+    OpenedBody,  // the same, but values from outside become further inputs
+  };
+  explicit Recorder(Of what = Of::Function)
+      : RecorderBase(what != Of::Function), captures_all_(what == Of::OpenedBody) {}
 
   // A value from outside, and the input that stands for it. What a variable holds is apart from other uses of the same
   // tensor: the function may be run with another value of the variable.
@@ -63,7 +68,8 @@ class Recorder final : public RecorderBase {
 // Records while in scope, with Python or C++ code running the function inside.
 class Recording {
  public:
-  Recording() : recorder_(make_ref<Recorder>()), scope_(std::in_place, *recorder_) {}
+  explicit Recording(Recorder::Of what = Recorder::Of::Function)
+      : recorder_(make_ref<Recorder>(what)), scope_(std::in_place, *recorder_) {}
 
   Recorder& recorder() { return *recorder_; }
   Tensor input(const Aval& aval) { return recorder_->input(aval); }

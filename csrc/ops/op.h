@@ -94,6 +94,7 @@ struct Op {
   bool saves_out = false;        // the reverse rule reads the outputs
   bool jvp_gives_out = false;    // the forward rule computes the outputs too
   bool runs_graph = false;       // control flow: may run for long, so is never run while compiling
+  bool annotates = false;        // gives its first operands: it is there for transforms alone
   int kernel_id = -1;            // elementwise ops: which kernel
   bool pointwise = false;        // others whose result at one place depends on their operands there alone
   std::array<JetForm, 4> jet{};  // elementwise ops, by the set of operands to differentiate by (bit i: operand i)

@@ -19,9 +19,6 @@ Axis axis_from(py::handle o, const char* role) {
   return o.cast<std::int64_t>();
 }
 
-bool is_array(py::handle o) {
-  return is_tensor(o.ptr()) || py::isinstance<py::buffer>(o) || py::hasattr(o, "__array__");
-}
 bool is_number(py::handle o) { return PyFloat_Check(o.ptr()) || PyLong_Check(o.ptr()); }
 
 // The leaves of all arguments in order, and those that are mapped traced.

@@ -65,5 +65,6 @@ void define_transforms(py::module_& m);
 void define_batch(py::module_& m);
 void define_compiled(py::module_& m);
 void define_control(py::module_& m);
+void define_custom(py::module_& m);
 
 }  // namespace evolute::python

@@ -235,6 +235,7 @@ PYBIND11_MODULE(_evolute, m) {
   define_batch(m);
   define_compiled(m);
   define_control(m);
+  define_custom(m);
   // Long loops run without the interpreter lock, and would not hear of Ctrl-C.
   evolute::interrupt_check = [] {
     py::gil_scoped_acquire gil;

@@ -10,6 +10,11 @@
 
 namespace evolute::python {
 
+// Whether a leaf is a tensor or an array of numbers. Other leaves are static to transforms.
+inline bool is_array(py::handle o) {
+  return is_tensor(o.ptr()) || py::isinstance<py::buffer>(o) || py::hasattr(o, "__array__");
+}
+
 inline bool is_named_tuple(PyObject* o) {
   return !PyTuple_CheckExact(o) && PyTuple_Check(o) && PyObject_HasAttrString(o, "_fields");
 }

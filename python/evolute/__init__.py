@@ -41,6 +41,7 @@ from evolute._evolute import (
 )
 from evolute.common.initializer import initializer
 from evolute.context import GRAPH_MODE, PYNATIVE_MODE, get_context, set_context
+from evolute.custom import custom_jvp, custom_vjp, linear_transpose, linearize
 from evolute.dtype import dtype_to_nptype, dtype_to_pytype, pytype_to_dtype
 from evolute.jacobians import hessian, hvp, jacfwd, jacobian, jacrev
 from evolute.parameter import Parameter, ParameterTuple
@@ -77,6 +78,8 @@ __all__ = [
     "checkpoint",
     "common",
     "context",
+    "custom_jvp",
+    "custom_vjp",
     "dtype",
     "dtype_to_nptype",
     "dtype_to_pytype",
@@ -97,6 +100,8 @@ __all__ = [
     "jacrev",
     "jit",
     "jvp",
+    "linear_transpose",
+    "linearize",
     "load_checkpoint",
     "load_param_into_net",
     "ms_function",

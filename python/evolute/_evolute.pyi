@@ -889,3 +889,23 @@ def scan(
 
 def checkpoint_call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """fn(*args, **kwargs), of which reverse mode keeps the arguments alone."""
+
+def call_with_rule(
+    fn: Callable[..., Any],
+    args: tuple[Any, ...],
+    keep: Callable[..., Any] | None,
+    backward: Callable[..., Any] | None,
+    forward: Callable[..., Any] | None,
+    lenient: bool,
+    what: str,
+) -> Any:
+    """fn(*args) with its own derivative rules: keep(*args) -> (out, residuals) and backward(primals, out, residuals, cotangents), or forward(primals, out, tangents), or both."""
+
+def linearize(fn: Callable[..., Any], primals: tuple[Any, ...]) -> tuple[Any, Callable[..., Any]]:
+    """Value of fn and its derivative as a function of tangents."""
+
+def linear_transpose(fn: Callable[..., Any], primals: tuple[Any, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    """The transpose of a linear function."""
+
+def close_over(fn: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Callable[..., Any], tuple[Tensor, ...]]:
+    """fn, recorded, as a function of its arguments and of what it uses from outside."""

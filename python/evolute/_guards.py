@@ -147,9 +147,10 @@ class _Walk:
             return
         # Cells say themselves when an attribute is assigned; the library's other objects do not change.
         watch = not _is_ours(type(o)) and not hasattr(o, "construct")
-        for name in attributes | {"construct", "__call__"}:
+        parts = getattr(type(o), "_watched", ())  # functions with rules say what they call
+        for name in attributes | {"construct", "__call__", *parts}:
             if name in own:
-                if watch:
+                if watch or name in parts:
                     self._guard(own, name, own[name])
                 self.visit(own[name], attributes)
             elif isinstance(method := getattr(type(o), name, None), types.FunctionType) and not _is_ours(method):

@@ -51,6 +51,11 @@ bool floating(const Graph& graph, ValueId id) { return is_floating(graph.values[
 
 }  // namespace
 
+Body::Body(std::shared_ptr<const Graph> graph)
+    : graph_(std::move(graph)), has_own_derivative_(std::ranges::any_of(graph_->nodes, [](const Graph::Node& node) {
+        return node.attrs && node.attrs->has_own_derivative();
+      })) {}
+
 std::shared_ptr<const Plan> Body::plan() const {
   std::lock_guard lock(mutex_);
   if (!plan_) plan_ = std::make_shared<Plan>(optimize(std::make_shared<Graph>(*graph_)));
@@ -74,7 +79,7 @@ std::vector<Tensor> replay(const Graph& graph, std::span<const Tensor> inputs) {
 }
 
 Ref<Body> make_body(std::span<const Aval> inputs, const BodyFunction& f) {
-  Recording recording;
+  Recording recording(Recorder::Of::Body);
   std::vector<Tensor> in;
   for (const Aval& a : inputs) in.push_back(recording.input(a));
   return make_ref<Body>(recording.finish(f(in)));
@@ -194,7 +199,7 @@ void print_body(std::ostream& s, const char* name, const Body& body) {
 }
 
 Recorded record_body(std::span<const Aval> inputs, const BodyFunction& f) {
-  auto recorder = make_ref<Recorder>(true);
+  auto recorder = make_ref<Recorder>(Recorder::Of::OpenedBody);
   RecorderScope scope(*recorder, RecorderScope::Place::Nested);
   std::vector<Tensor> in;
   for (const Aval& a : inputs) in.push_back(recorder->input(a));

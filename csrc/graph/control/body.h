@@ -8,21 +8,22 @@
 #include <map>
 #include <mutex>
 
+#include "autodiff/custom.h"
 #include "graph/plan.h"
 #include "graph/recorder.h"
 
 namespace evolute {
 
-using Mask = std::vector<bool>;
-
 class Body final : public RefCounted {
  public:
-  explicit Body(std::shared_ptr<const Graph> graph) : graph_(std::move(graph)) {}
+  explicit Body(std::shared_ptr<const Graph> graph);
 
   const Graph& graph() const { return *graph_; }
   const Aval& input(std::size_t i) const { return aval(graph_->inputs[i]); }
   const Aval& output(std::size_t i) const { return aval(graph_->outputs[i]); }
 
+  // Whether users' rules are in it.
+  bool has_own_derivative() const { return has_own_derivative_; }
   // Runs by a plan, made at the first run. `trim` gives back what memory a large plan keeps between runs.
   std::vector<Tensor> run(std::span<const Tensor> inputs) const { return plan()->run(inputs, {}); }
   std::shared_ptr<const Plan> plan() const;
@@ -33,6 +34,7 @@ class Body final : public RefCounted {
  private:
   const Aval& aval(ValueId id) const { return graph_->values[static_cast<std::size_t>(id)]; }
   const std::shared_ptr<const Graph> graph_;
+  const bool has_own_derivative_;
   mutable std::mutex mutex_;
   mutable std::shared_ptr<const Plan> plan_;
 };

@@ -2,6 +2,8 @@
 // said with `|` between groups of any length.
 #pragma once
 
+#include <algorithm>
+
 #include "graph/control/body.h"
 
 namespace evolute {
@@ -11,6 +13,7 @@ namespace evolute {
 struct CallAttrs final : ControlAttrs {
   CallAttrs(Ref<Body> body, bool planned) : body(std::move(body)), planned(planned) {}
   void print(std::ostream& s) const override { print_body(s, "body", *body); }
+  bool has_own_derivative() const override { return body->has_own_derivative(); }
   const Ref<Body> body;
   const bool planned;  // made in graph mode, to be run often
 };
@@ -21,6 +24,7 @@ extern const Op& checkpoint_op;
 struct CondAttrs final : ControlAttrs {
   CondAttrs(Ref<Body> on_true, Ref<Body> on_false) : on_true(std::move(on_true)), on_false(std::move(on_false)) {}
   void print(std::ostream& s) const override;
+  bool has_own_derivative() const override { return on_true->has_own_derivative() || on_false->has_own_derivative(); }
   const Ref<Body> on_true, on_false;
 };
 extern const Op& cond_op;
@@ -32,6 +36,7 @@ struct ScanAttrs final : ControlAttrs {
   ScanAttrs(Ref<Body> body, std::size_t carries, std::size_t xs, std::int64_t length, std::int64_t every)
       : body(std::move(body)), carries(carries), xs(xs), length(length), every(every) {}
   void print(std::ostream& s) const override;
+  bool has_own_derivative() const override { return body->has_own_derivative(); }
   std::size_t ys() const { return body->graph().outputs.size() - carries; }
   std::size_t consts() const { return body->graph().inputs.size() - carries - xs; }
   std::int64_t stored() const { return every ? (length + every - 1) / every : 0; }
@@ -56,6 +61,9 @@ struct WhileAttrs final : ControlAttrs {
   WhileAttrs(Ref<Body> condition, std::size_t tested, std::vector<Ref<Body>> sweeps)
       : condition(std::move(condition)), tested(tested), sweeps(std::move(sweeps)) {}
   void print(std::ostream& s) const override;
+  bool has_own_derivative() const override {
+    return std::ranges::any_of(sweeps, [](const Ref<Body>& b) { return b->has_own_derivative(); });
+  }
   std::size_t states(std::size_t sweep) const { return sweeps[sweep]->graph().outputs.size(); }
   std::size_t all_states() const;
 

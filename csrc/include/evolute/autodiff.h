@@ -54,6 +54,13 @@ EVOLUTE_API Jacobian jacobian_reverse(const Function& f, const TensorList& input
 /// By the mode that has fewer unit vectors to follow.
 EVOLUTE_API Jacobian jacobian(const Function& f, const TensorList& inputs, const std::vector<int>& wanted);
 
+/// Outputs of a function, and what its backward rule needs.
+using KeepingFunction = std::function<std::pair<TensorList, TensorList>(const TensorList& inputs)>;
+/// Gradients of the inputs from what was kept and the cotangents of the outputs; undefined is zero.
+using BackwardRule = std::function<TensorList(const TensorList& residuals, const TensorList& cotangents)>;
+/// Tangents of the outputs from the inputs and their tangents; undefined is zero.
+using ForwardRule = std::function<TensorList(const TensorList& inputs, const TensorList& tangents)>;
+
 /// An axis per tensor; none where a tensor is the same for all examples. An empty list means axis 0 for all.
 using BatchAxes = std::vector<std::optional<std::int64_t>>;
 
@@ -77,6 +84,9 @@ EVOLUTE_API Tensor jacrev_at(const Function& f, const TensorList& x, int positio
 EVOLUTE_API Tensor jacobian_at(const Function& f, const TensorList& x, int position);
 EVOLUTE_API Tensor hessian_at(const Function& f, const TensorList& x, int position);
 EVOLUTE_API Tensor hvp_at(const Function& f, const TensorList& x, const Tensor& v, int position);
+EVOLUTE_API TensorList custom_vjp_at(const Function& f, const KeepingFunction& forward, const BackwardRule& backward,
+                                     const TensorList& x);
+EVOLUTE_API TensorList custom_jvp_at(const Function& f, const ForwardRule& rule, const TensorList& x);
 EVOLUTE_API TensorList vmap_at(const Function& f, const TensorList& x, const BatchAxes& in_axes,
                                const BatchAxes& out_axes);
 }  // namespace detail
@@ -120,6 +130,27 @@ auto hvp(F f, int position = 0) {
       [f = detail::as_function(std::move(f)), position](const Tensor& v, const std::convertible_to<Tensor> auto&... x) {
         return detail::hvp_at(f, TensorList{x...}, v, position);
       };
+}
+
+/// f with a reverse rule of its own, a function of the same tensors that gives a list. Where derivatives are taken,
+/// `forward` runs in its place. The rule is built from operations, and so is differentiated for higher orders; forward
+/// mode uses its transpose, for which it must be linear in the cotangents.
+///
+/// f, forward and backward see values without the derivative that asks. A function that uses tensors from outside by
+/// which a derivative is being taken throws TraceError.
+template <class F>
+auto custom_vjp(F f, KeepingFunction forward, BackwardRule backward) {
+  return [f = detail::as_function(std::move(f)), forward = std::move(forward),
+          backward = std::move(backward)](const std::convertible_to<Tensor> auto&... x) {
+    return detail::custom_vjp_at(f, forward, backward, TensorList{x...});
+  };
+}
+/// f with a forward rule of its own; reverse mode uses its transpose, for which it must be linear in the tangents.
+template <class F>
+auto custom_jvp(F f, ForwardRule rule) {
+  return [f = detail::as_function(std::move(f)), rule = std::move(rule)](const std::convertible_to<Tensor> auto&... x) {
+    return detail::custom_jvp_at(f, rule, TensorList{x...});
+  };
 }
 
 /// f on many examples at once: a function of the same arguments with an axis more, along which the examples lie, that

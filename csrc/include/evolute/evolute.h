@@ -5,6 +5,7 @@
 #include "evolute/autodiff.h"
 #include "evolute/control.h"
 #include "evolute/graph.h"
+#include "evolute/linear.h"
 #include "evolute/ops.h"
 #include "evolute/tensor.h"
 

@@ -13,7 +13,9 @@ from evolute import _evolute
 _OTHERS = {
     "as_dtype",
     "at_top_level",
+    "call_with_rule",
     "checkpoint_call",
+    "close_over",
     "elementwise_classes",
     "from_dlpack",
     "from_numpy",
@@ -21,6 +23,8 @@ _OTHERS = {
     "is_recording",
     "jacobian",
     "jvp",
+    "linear_transpose",
+    "linearize",
     "memory_stats",
     "num_threads",
     "op_table",
