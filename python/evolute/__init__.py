@@ -43,6 +43,7 @@ from evolute.common.initializer import initializer
 from evolute.context import GRAPH_MODE, PYNATIVE_MODE, get_context, set_context
 from evolute.custom import custom_jvp, custom_vjp, linear_transpose, linearize
 from evolute.dtype import dtype_to_nptype, dtype_to_pytype, pytype_to_dtype
+from evolute.implicit import linear_solve, root
 from evolute.jacobians import hessian, hvp, jacfwd, jacobian, jacrev
 from evolute.parameter import Parameter, ParameterTuple
 from evolute.serialization import load_checkpoint, load_param_into_net, save_checkpoint
@@ -100,6 +101,7 @@ __all__ = [
     "jacrev",
     "jit",
     "jvp",
+    "linear_solve",
     "linear_transpose",
     "linearize",
     "load_checkpoint",
@@ -110,6 +112,7 @@ __all__ = [
     "ops",
     "pytype_to_dtype",
     "recompute",
+    "root",
     "save_checkpoint",
     "set_context",
     "set_num_threads",
