@@ -44,6 +44,7 @@ PUBLIC = {
     "graph.h": "graph",
     "control.h": "graph",
     "linear.h": "graph",
+    "sparsity.h": "graph",
     "evolute.h": "umbrella",
 }
 

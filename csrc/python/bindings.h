@@ -66,5 +66,6 @@ void define_batch(py::module_& m);
 void define_compiled(py::module_& m);
 void define_control(py::module_& m);
 void define_custom(py::module_& m);
+void define_sparsity(py::module_& m);
 
 }  // namespace evolute::python

@@ -236,6 +236,7 @@ PYBIND11_MODULE(_evolute, m) {
   define_compiled(m);
   define_control(m);
   define_custom(m);
+  define_sparsity(m);
   // Long loops run without the interpreter lock, and would not hear of Ctrl-C.
   evolute::interrupt_check = [] {
     py::gil_scoped_acquire gil;

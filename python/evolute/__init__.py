@@ -47,6 +47,7 @@ from evolute.implicit import linear_solve, root
 from evolute.jacobians import hessian, hvp, jacfwd, jacobian, jacrev
 from evolute.parameter import Parameter, ParameterTuple
 from evolute.serialization import load_checkpoint, load_param_into_net, save_checkpoint
+from evolute.sparse import hessian_sparsity, jacobian_sparsity, sparse_hessian, sparse_jacobian
 from evolute.transforms import (
     GradOperation,
     get_grad,
@@ -92,12 +93,14 @@ __all__ = [
     "get_grad",
     "grad",
     "hessian",
+    "hessian_sparsity",
     "hvp",
     "initializer",
     "int32",
     "int64",
     "jacfwd",
     "jacobian",
+    "jacobian_sparsity",
     "jacrev",
     "jit",
     "jvp",
@@ -116,6 +119,8 @@ __all__ = [
     "save_checkpoint",
     "set_context",
     "set_num_threads",
+    "sparse_hessian",
+    "sparse_jacobian",
     "value_and_grad",
     "vjp",
     "vmap",

@@ -909,3 +909,11 @@ def linear_transpose(fn: Callable[..., Any], primals: tuple[Any, ...]) -> Callab
 
 def close_over(fn: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Callable[..., Any], tuple[Tensor, ...]]:
     """fn, recorded, as a function of its arguments and of what it uses from outside."""
+
+def jacobian_sparsity(fn: Callable[[Tensor], Tensor], x: Tensor) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Where each row of the pattern begins, and its columns."""
+
+def color(
+    start: NDArray[Any], columns: NDArray[Any], n_columns: int, symmetric: bool
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """A colour for each column, and where each element shows in the products."""
