@@ -332,17 +332,22 @@ def linear_transpose(fn: Function, *primals: Any) -> Function:
 # ---- hooks on gradients ----------------------------------------------------------------------------------------------
 
 
-def gradient_hook(hook: Function, value: Any, what: str) -> Any:
+def gradient_hook(hook: Function, value: Any, what: str, reached: Callable[[], None] | None = None) -> Any:
     """Return `value` as it is, but with its cotangent replaced by what `hook` makes of it, unless that is None.
 
-    `hook` gets the cotangent in the structure of `value`.
+    `hook` gets the cotangent in the structure of `value`. `reached` is called if a derivative of it is being taken.
     """
+
+    def keep(value: Any) -> Any:
+        if reached is not None:
+            reached()
+        return value, ()
 
     def backward(_: Any, __: Any, ___: Any, cotangent: Any) -> tuple[Any]:
         new = hook(cotangent)
         return (cotangent if new is None else new,)
 
-    return _evolute.call_with_rule(lambda x: x, (value,), None, backward, None, False, what)
+    return _evolute.call_with_rule(lambda x: x, (value,), keep, backward, None, False, what)
 
 
 __all__ = ["custom_jvp", "custom_vjp", "gradient_hook", "linear_transpose", "linearize"]

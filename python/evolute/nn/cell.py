@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from evolute import _compile, _evolute
 from evolute._evolute import Tensor
+from evolute.nn import _hooks
+from evolute.nn._hooks import HookHandle, Hooks
 from evolute.parameter import Parameter, ParameterTuple
 
 if TYPE_CHECKING:
@@ -26,6 +28,10 @@ class Cell:
     ``fc1.weight``.
 
     Assigning a plain tensor to an attribute that holds a parameter sets the parameter's value.
+
+    A class that defines ``bprop(self, *inputs, out, dout)`` has its own reverse rule: it returns a tuple with a
+    gradient for each input (None for zero, and a tensor will do where there is one input). Parameters that `construct`
+    uses get no gradients then. The rule holds in every mode and to every order, as that of `evolute.custom_vjp`.
 
     Parameters
     ----------
@@ -56,6 +62,12 @@ class Cell:
     _training: bool
     _requires_grad: bool
     _graph: _compile.Compiled | None
+    _hooks: Hooks | None
+    _has_bprop = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._has_bprop = callable(getattr(cls, "bprop", None))
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Make the registries, so that attributes can be set before `Cell.__init__` has run."""
@@ -68,6 +80,7 @@ class Cell:
             _training=False,
             _requires_grad=True,
             _graph=None,
+            _hooks=None,
         )
         return self
 
@@ -103,6 +116,8 @@ class Cell:
             for _, cell in self.cells_and_names():
                 _compile.note_cell(cell)
         try:
+            if self._hooks is not None or self._has_bprop:
+                return _hooks.run(self, self._hooks, args, kwargs)
             return self.construct(*args, **kwargs)
         except TypeError as error:
             trace = error.__traceback__
@@ -123,6 +138,62 @@ class Cell:
         except TypeError as error:
             return f"cell {type(self).__name__}: construct{signature}: {error}"
         return None
+
+    # ---- Hooks
+
+    def _register(self, kind: str, hook: Callable[..., Any], with_kwargs: bool = False, prepend: bool = False) -> Any:
+        hooks = self._hooks or Hooks()
+        handle = hooks.add(kind, hook, with_kwargs, prepend, lambda: _compile.invalidate(self))
+        self.__dict__["_hooks"] = hooks
+        return handle
+
+    def register_forward_pre_hook(
+        self, hook_fn: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+    ) -> HookHandle:
+        """Call `hook_fn(cell, args)` before each `construct`; what it returns, unless None, takes the place of `args`.
+
+        Parameters
+        ----------
+        hook_fn : callable
+            With `with_kwargs`, `hook_fn(cell, args, kwargs)`, which returns None or (args, kwargs).
+        prepend : bool
+            Whether it comes before the hooks that there are.
+        with_kwargs : bool
+            Whether it gets the keyword arguments.
+
+        Returns
+        -------
+        HookHandle
+            Its method `remove` removes the hook.
+        """
+        return self._register("forward_pre", hook_fn, with_kwargs, prepend)  # type: ignore[no-any-return]
+
+    def register_forward_hook(
+        self, hook_fn: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+    ) -> HookHandle:
+        """Call `hook_fn(cell, args, output)` after each `construct`; what it returns, unless None, is the output.
+
+        Parameters and results are those of `register_forward_pre_hook`; with `with_kwargs` the hook is called as
+        `hook_fn(cell, args, kwargs, output)`.
+        """
+        return self._register("forward", hook_fn, with_kwargs, prepend)  # type: ignore[no-any-return]
+
+    def register_backward_pre_hook(self, hook_fn: Callable[..., Any]) -> HookHandle:
+        """Call `hook_fn(cell, grad_output)` when reverse mode reaches the output of the cell.
+
+        `grad_output` is a tuple with the gradients of the outputs; what the hook returns, unless None, takes its place.
+        In graph mode hooks run when the gradient is recorded.
+        """
+        return self._register("backward_pre", hook_fn)  # type: ignore[no-any-return]
+
+    def register_backward_hook(self, hook_fn: Callable[..., Any]) -> HookHandle:
+        """Call `hook_fn(cell, grad_input, grad_output)` when reverse mode has gone through the cell.
+
+        `grad_input` is a tuple with the gradients of those positional arguments that are tensors, empty if no
+        derivative is taken by any; what the hook returns, unless None, takes its place. In graph mode hooks run when
+        the gradient is recorded.
+        """
+        return self._register("backward", hook_fn)  # type: ignore[no-any-return]
 
     # ---- Attributes
 
