@@ -374,6 +374,36 @@ def test_has_aux():
     equal((value, pull(Tensor(2.0, ev.float64)), aux[0]), (5.0, [4.0, 8.0], [10.0, 20.0]))
 
 
+def test_one_aux_of_jvp_and_vjp_is_itself():
+    def fn(x):
+        return ops.sum(x * x), x * 10
+
+    x = double(1.0, 2.0)
+    equal(ev.jvp(fn, x, double(1.0, 0.0), has_aux=True), (5.0, 2.0, [10.0, 20.0]))
+    equal(ev.vjp(fn, x, Tensor(1.0, ev.float64), has_aux=True), (5.0, [2.0, 4.0], [10.0, 20.0]))
+    assert ev.vjp(fn, x, has_aux=True)[2].tolist() == [10.0, 20.0]
+
+
+def test_vjp_by_weights():
+    net = Affine()
+    x, y = double(*X), double(*Y)
+    sens = ops.ones_like(net(x, y))
+    for weights, want in (((net.w, net.b), (BY_W, BY_B)), (net.w, BY_W)):
+        _, (inputs, by_weight) = ev.vjp(net, (x, y), sens, weights=weights)
+        equal(inputs, (BY_X, BY_Y))
+        equal(by_weight, want)
+        _, pull = ev.vjp(net, (x, y), weights=weights)
+        equal(pull(sens)[1], want)
+
+
+def test_sens_by_position_and_by_name():
+    f, x = (lambda x: x * x), double(1.0, 2.0)
+    sens = double(10.0, 100.0)
+    for gradient in (ev.grad(f, sens_param=True), ev.grad(f, 0, True), ev.value_and_grad(f, 0, True)):
+        for result in (gradient(x, sens), gradient(x, sens=sens)):
+            equal(result[1] if isinstance(result, tuple) else result, [20.0, 400.0])
+
+
 def test_get_grad_by_position_parameter_and_name():
     net = Affine()
     x, y = double(*X), double(*Y)

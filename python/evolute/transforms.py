@@ -177,11 +177,10 @@ class GradOperation:
 def grad(
     fn: Callable[..., Any],
     grad_position: Positions | None = 0,
-    sens_param: bool = False,
-    *,
     weights: Any = None,
     has_aux: bool = False,
     return_ids: bool = False,
+    sens_param: bool = False,
 ) -> Callable[..., Any]:
     """Gradient function of `fn`.
 
@@ -191,14 +190,16 @@ def grad(
         Function or cell. Several outputs are summed.
     grad_position : int, tuple of int or None
         Positional inputs to differentiate with respect to; None for weights only.
-    sens_param : bool
-        Take the cotangent of the output as a further, last argument (a tuple for several outputs).
-    weights : ParameterTuple, optional
-        Parameters to differentiate with respect to as well.
+    weights : Parameter, ParameterTuple or list of Parameter, optional
+        Parameters to differentiate with respect to as well. (A bool in this place is `sens_param`, which came third in
+        earlier versions of MindSpore.)
     has_aux : bool
         `fn` returns (output, aux...): only the output is differentiated, and the result is (gradient, (aux...)).
     return_ids : bool
         Give pairs (position, gradient) and (parameter's name, gradient) in place of the gradients, for `get_grad`.
+    sens_param : bool
+        Take the cotangent of the output as a further, last argument (a tuple for several outputs), or as the keyword
+        argument `sens`.
 
     Returns
     -------
@@ -212,7 +213,7 @@ def grad(
     >>> print(ev.grad(lambda x: x**3)(ev.Tensor([2.0])))
     [12.]
     """
-    value_and = value_and_grad(fn, grad_position, sens_param, weights=weights, has_aux=has_aux, return_ids=return_ids)
+    value_and = value_and_grad(fn, grad_position, weights, has_aux, return_ids, sens_param)
 
     def gradient(*args: Any, **kwargs: Any) -> Any:
         value, result = value_and(*args, **kwargs)
@@ -224,11 +225,10 @@ def grad(
 def value_and_grad(
     fn: Callable[..., Any],
     grad_position: Positions | None = 0,
-    sens_param: bool = False,
-    *,
     weights: Any = None,
     has_aux: bool = False,
     return_ids: bool = False,
+    sens_param: bool = False,
 ) -> Callable[..., Any]:
     """Like `grad`, but the function returns (value of `fn`, gradient).
 
@@ -240,6 +240,8 @@ def value_and_grad(
     9.0 6.0
     """
     _callable(fn, "grad")
+    if isinstance(weights, bool):
+        weights, sens_param = None, weights
     if grad_position is None and weights is None:
         raise ValueError("grad: grad_position and weights cannot both be None")
     positions = () if grad_position is None else _positions(grad_position)
@@ -251,7 +253,9 @@ def value_and_grad(
 
     def body(*args: Any, **kwargs: Any) -> Any:
         sens = None
-        if sens_param:
+        if sens_param and "sens" in kwargs:
+            sens = kwargs.pop("sens")
+        elif sens_param:
             if not args:
                 raise TypeError("grad: sens_param needs the cotangent as last argument")
             *inputs, sens = args
@@ -310,6 +314,11 @@ def get_grad(gradients: Any, identifier: Any) -> Any:
     raise KeyError(f"get_grad: no gradient for {name!r}")
 
 
+def _aux(value: tuple[Any, ...]) -> Any:
+    """Return what a function gave beside its output; a tuple if it is more than one thing."""
+    return value[1] if len(value) == 2 else value[1:]
+
+
 def jvp(fn: Callable[..., Any], inputs: Any, v: Any, *, has_aux: bool = False) -> Any:
     """Value of `fn` and its derivative along `v`, by forward mode.
 
@@ -321,11 +330,14 @@ def jvp(fn: Callable[..., Any], inputs: Any, v: Any, *, has_aux: bool = False) -
         Its arguments.
     v : Tensor or tuple
         One tangent per input, of its shape.
+    has_aux : bool
+        `fn` returns (output, aux...): only the output is differentiated.
 
     Returns
     -------
     tuple
-        (fn(*inputs), J · v), in the structure of the output.
+        (fn(*inputs), J · v), in the structure of the output; with `has_aux` (output, J · v, aux), where aux is a tuple
+        if there are several.
 
     Examples
     --------
@@ -339,12 +351,12 @@ def jvp(fn: Callable[..., Any], inputs: Any, v: Any, *, has_aux: bool = False) -
 
     def body(args: Any, tangents: Any) -> Any:
         value, derivative = _evolute.jvp(fn, args, tangents, {}, has_aux)
-        return (value[0], derivative, value[1:]) if has_aux else (value, derivative)
+        return (value[0], derivative, _aux(value)) if has_aux else (value, derivative)
 
     return _run(fn, ("jvp", has_aux), body, (args, tangents), {})
 
 
-def vjp(fn: Callable[..., Any], inputs: Any, v: Any = None, *, has_aux: bool = False) -> Any:
+def vjp(fn: Callable[..., Any], inputs: Any, v: Any = None, *, weights: Any = None, has_aux: bool = False) -> Any:
     """Value of `fn` and the product of `v` with its Jacobian, by reverse mode.
 
     Parameters
@@ -356,11 +368,16 @@ def vjp(fn: Callable[..., Any], inputs: Any, v: Any = None, *, has_aux: bool = F
     v : Tensor or tuple, optional
         One cotangent per output, of its shape. Without it the second result is a function of `v`, which may be called
         any number of times.
+    weights : Parameter, ParameterTuple or list of Parameter, optional
+        Parameters to differentiate with respect to as well.
+    has_aux : bool
+        `fn` returns (output, aux...): only the output is differentiated.
 
     Returns
     -------
     tuple
-        (fn(*inputs), gradients): a tensor for a single input, else a tuple.
+        (fn(*inputs), gradients): a tensor for a single input, else a tuple; with `weights` a pair of the gradients by
+        inputs and by weights. With `has_aux` (output, gradients, aux), where aux is a tuple if there are several.
 
     Examples
     --------
@@ -371,26 +388,29 @@ def vjp(fn: Callable[..., Any], inputs: Any, v: Any = None, *, has_aux: bool = F
     """
     _callable(fn, "vjp")
     args = tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,)
-    several = len(args) > 1
+    several, one_weight = len(args) > 1, isinstance(weights, Tensor)
+    variables = _weights(weights)
 
-    def result(gradients: Any) -> Any:
-        return gradients if several else gradients[0]
+    def result(by_input: Any, by_weight: Any) -> Any:
+        by_input = by_input if several else by_input[0]
+        return by_input if weights is None else (by_input, by_weight[0] if one_weight else by_weight)
 
     if v is None:
-        value, pullback = _evolute.vjp(fn, args, {}, (), has_aux)
+        value, pullback = _evolute.vjp(fn, args, {}, variables, has_aux)
 
         def pull(*v: Any) -> Any:
             if not v:
                 raise TypeError("vjp: the pullback needs a cotangent for each output")
-            return result(pullback(v[0] if len(v) == 1 else v)[0])
+            return result(*pullback(v[0] if len(v) == 1 else v))
 
-        return (value[0], pull, value[1:]) if has_aux else (value, pull)
+        return (value[0], pull, _aux(value)) if has_aux else (value, pull)
 
     def body(args: Any, v: Any) -> Any:
-        value, gradients, _ = _evolute.gradient(fn, args, {}, range(len(args)), (), v, has_aux, "vjp")
-        return (value[0], result(gradients), value[1:]) if has_aux else (value, result(gradients))
+        value, *gradients = _evolute.gradient(fn, args, {}, range(len(args)), variables, v, has_aux, "vjp")
+        return (value[0], result(*gradients), _aux(value)) if has_aux else (value, result(*gradients))
 
-    return _run(fn, ("vjp", several, has_aux), body, (args, v), {})
+    options = ("vjp", several, has_aux, weights is None, one_weight, tuple(map(id, variables)))
+    return _run(fn, options, body, (args, v), {})
 
 
 # ---- many examples at once ------------------------------------------------------------------------------------------
