@@ -88,6 +88,17 @@ def test_other_patterns_contain_what_is_there(name):
     assert (ev.jacobian_sparsity(fn, x).toarray() >= dense(fn, x)).all()
 
 
+def test_hessian_patterns_of_products_have_no_diagonal():
+    a = ops.ones((3,))
+    for f, want in (
+        (lambda x: x[0] * x[1], [[0, 1, 0], [1, 0, 0], [0, 0, 0]]),
+        (lambda x: x[0] / x[1], [[0, 1, 0], [1, 1, 0], [0, 0, 0]]),
+        (lambda x: ops.sum(x[0] * x[1:] ** 2), [[0, 1, 1], [1, 1, 0], [1, 0, 1]]),
+        (lambda x: ops.sum(ops.sin(x[:2]) * x[2]), [[1, 0, 1], [0, 1, 1], [1, 1, 0]]),
+    ):
+        np.testing.assert_array_equal(ev.hessian_sparsity(f, a).toarray(), np.array(want, bool))
+
+
 @settings(max_examples=60, deadline=None)
 @given(programs)
 def test_random_programs(program):

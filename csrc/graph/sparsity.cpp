@@ -143,7 +143,7 @@ class Propagation {
       set(&Propagation::multiplied, {"matmul"});
       return table;
     }();
-    if (node.op->kernel_id >= 0) return std::vector<Deps>(node.out.size(), elementwise(node, in));
+    if (node.op->kernel_id >= 0) return kernels(node, in);
     if (const auto rule = rules.find(node.op); rule != rules.end()) return {(this->*rule->second)(node, in)};
     if (node.op == &checkpoint_op)
       return within(*static_cast<const CallAttrs&>(*node.attrs).body, in, std::span(node.in));
@@ -183,6 +183,22 @@ class Propagation {
                     [&](std::size_t i, std::size_t at) { out[i] = sets_.unite(out[i], d[at]); });
   }
 
+  // One set for all results, but for pairs of derivatives: that by an operand in which the function is linear does not
+  // depend on that operand.
+  std::vector<Deps> kernels(const Node& node, In in) {
+    constexpr std::string_view kPair = ".vjp";
+    const std::string& name = node.op->name;
+    if (!name.ends_with(kPair)) return std::vector<Deps>(node.out.size(), elementwise(node, in));
+    const Op& function = primitive(std::string_view(name).substr(0, name.size() - kPair.size()));
+    std::vector<Deps> out;
+    for (std::size_t k = 0; k < node.out.size(); ++k) {
+      static const Deps none;
+      std::vector<const Deps*> read(in.begin(), in.end());
+      if (function.linear_in >> k & 1u) read[k + 1] = &none;
+      out.push_back(elementwise(node, read));
+    }
+    return out;
+  }
   Deps elementwise(const Node& node, In in) {
     static const Op& where = primitive("where");
     const Shape& to = shape(node.out[0]);
