@@ -19,6 +19,7 @@ Examples
 
 from evolute import _format as _format
 from evolute import common, context, dtype, nn, ops
+from evolute._check_grads import check_grads
 from evolute._checkpoint import checkpoint, recompute
 from evolute._compile import jit
 from evolute._evolute import (
@@ -77,6 +78,7 @@ __all__ = [
     "UnknownValueError",
     "__version__",
     "bool_",
+    "check_grads",
     "checkpoint",
     "common",
     "context",
