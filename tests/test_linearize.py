@@ -196,6 +196,7 @@ def test_transpose_under_transforms():
         (lambda x: x * x, "its derivative depends on where it is taken"),
         (lambda x: x + 1, "it is not zero at zero"),
         (ops.relu, "its derivative depends on where it is taken"),
+        (ev.checkpoint(lambda x: x * ops.sum(x)), "its derivative depends on where it is taken"),
         (lambda x: x > 0, "an output is of no floating dtype"),
     ],
 )

@@ -5,11 +5,13 @@
 #include "evolute/linear.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "autodiff/jet.h"
 #include "autodiff/transforms.h"
 #include "evolute/ops.h"
 #include "graph/control/control.h"
+#include "ops/attrs.h"
 
 namespace evolute {
 
@@ -107,18 +109,52 @@ ClosedFunction close_over(const Function& f, const TensorList& like) {
   return {[body](const TensorList& in) { return run_body(*body, in); }, listed(closure.consts)};
 }
 
+namespace {
+
+[[noreturn]] void throw_not_linear(const char* why) {
+  throw ValueError(cat("linear_transpose: the function is not linear: ", why));
+}
+
+// Whether the body gives the same for zero and for other values of its first inputs. Constants that are traced leave it
+// open.
+bool independent_of_first(const Body& body, const TensorList& zero, std::span<const Tensor> constants) {
+  static const Op& random = primitive("uniform");
+  std::vector<Tensor> in;
+  for (std::size_t i = 0; i < body.graph().inputs.size() - constants.size(); ++i) {
+    in.emplace_back();
+    evaluate(random, make_attrs(RandomAttrs{body.input(i).shape, i + 1, body.input(i).dtype}).get(), {}, {&in[i], 1});
+  }
+  for (const Tensor& c : constants) {
+    in.push_back(settle(c));
+    if (in.back().value()->level()) return true;
+  }
+  const std::vector<Tensor> elsewhere = body.interpret(in);
+  std::ranges::copy(zero, in.begin());
+  const std::vector<Tensor> at_zero = body.interpret(in);
+  for (std::size_t i = 0; i < at_zero.size(); ++i) {
+    const std::vector<double> a = at_zero[i].to_vector(), b = elsewhere[i].to_vector();
+    double largest = 0, apart = 0;
+    for (std::size_t k = 0; k < a.size(); ++k) {
+      largest = std::max(largest, std::abs(a[k]));
+      apart = std::max(apart, std::abs(a[k] - b[k]));
+    }
+    if (!(apart <= 1e-3 * largest)) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
 Function linear_transpose(const Function& f, const TensorList& like) {
   for (const Tensor& x : like) require_differentiable(x, "linear_transpose");
-  const auto not_linear = [](const char* why) {
-    throw ValueError(cat("linear_transpose: the function is not linear: ", why));
-  };
   TensorList zero;
   for (const Tensor& x : like) zero.push_back(zeros_like(x));
   const TensorList at_zero = f(zero);
   for (const Tensor& y : at_zero) {
-    if (!is_floating(y.dtype())) not_linear("an output is of no floating dtype");
+    if (!is_floating(y.dtype())) throw_not_linear("an output is of no floating dtype");
     const Tensor& value = settle(y);
-    if (!value.value()->level() && any(not_equal(value, 0)).item() != 0) not_linear("it is not zero at zero");
+    if (!value.value()->level() && !thread_state.recorder && any(not_equal(value, 0)).item() != 0)
+      throw_not_linear("it is not zero at zero");
   }
   const std::vector<Aval> inputs = avals_of(like), outputs = avals_of(at_zero);
   std::vector<Aval> all = inputs;
@@ -128,15 +164,19 @@ Function linear_transpose(const Function& f, const TensorList& like) {
     const VjpResult at = vjp(f, listed(in.first(n)));
     return at.pullback(listed(in.subspan(n)));
   });
-  const auto is_input = [&](ValueId id) {
-    return std::find(recorded.graph->inputs.begin(), recorded.graph->inputs.begin() + static_cast<std::ptrdiff_t>(n),
-                     id) != recorded.graph->inputs.begin() + static_cast<std::ptrdiff_t>(n);
-  };
-  for (const Graph::Node& node : recorded.graph->nodes)
-    if (std::ranges::any_of(node.in, is_input)) not_linear("its derivative depends on where it is taken");
+  // The derivative must not read the inputs; what control flow takes, it need not read.
+  const std::span<const ValueId> first(recorded.graph->inputs.data(), n);
+  bool taken = false;
+  for (const Graph::Node& node : recorded.graph->nodes) {
+    if (std::ranges::find_first_of(node.in, first) == node.in.end()) continue;
+    if (!node.op->runs_graph) throw_not_linear("its derivative depends on where it is taken");
+    taken = true;
+  }
   Recorded* const bodies[] = {&recorded};
   const Closure closure = close_bodies(bodies, "linear_transpose", {false});
   const auto body = make_ref<Body>(std::move(recorded.graph));
+  if (taken && !independent_of_first(*body, zero, closure.consts))
+    throw_not_linear("its derivative depends on where it is taken");
   return [body, zero, outputs, consts = listed(closure.consts)](const TensorList& cotangents) {
     require_inputs(cotangents, outputs, "linear_transpose", "cotangent");
     return run_body(*body, concatenated({zero, cotangents, consts}));
