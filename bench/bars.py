@@ -77,6 +77,7 @@ BARS = [
     Bar("forces", "*", "jax", faster=1.5),
     Bar("forces", "*", "torch", faster=1.5),
     Bar("rosenbrock", "Hessian", "jax", faster=1.0),
+    Bar("sparse", "n = 2000", "evolute-jit", faster=100.0),
     Bar("examples", "MLP", "torch-func", faster=2.0),
     Bar("rosenbrock", "Hessian-vector product", seconds=12e-6),
     Bar("compile_time", "Burgers step, 8 points", seconds=30e-3),

@@ -32,6 +32,7 @@ class Peer:
 
 EVOLUTE = Peer("evolute")
 EVOLUTE_JIT = Peer("evolute", "jit")
+EVOLUTE_SPARSE = Peer("evolute", "sparse")
 TORCH = Peer("torch")
 TORCH_FUNC = Peer("torch", "func")
 TORCH_COMPILE = Peer("torch", "compile")
@@ -181,6 +182,13 @@ def rosenbrock() -> Iterator[Case]:
     yield Case("Hessian-vector product", "hvp", {"size": 500}, (EVOLUTE_JIT, EVOLUTE, JAX, TORCH, TORCH_FUNC), 1e-12)
 
 
+def sparse() -> Iterator[Case]:
+    """Hessians of independent pairs of variables: by two products with vectors, and whole."""
+    for size in (2_000, 20_000, 100_000):
+        peers = (EVOLUTE_SPARSE, EVOLUTE_JIT, EVOLUTE, JAX) if size == 2_000 else (EVOLUTE_SPARSE,)
+        yield Case(f"n = {size}", "pairs_hessian", {"size": size}, peers, 1e-11)
+
+
 def control() -> Iterator[Case]:
     """Loops of many small steps."""
     for body in ("linear", "ode", "rnn"):
@@ -244,6 +252,7 @@ SUITES = {
         Suite("control", "Loops of 1000 steps", control),
         Suite("forces", "Force-matching step, MLP 24-64-64-1, batch 4096", forces),
         Suite("rosenbrock", "Second derivatives of Rosenbrock's function, n = 500, float64", rosenbrock),
+        Suite("sparse", "Hessian of the extended Rosenbrock function, float64: sparse, and whole", sparse),
         Suite("examples", "Gradient of each of 1,024 examples, MLP 24-64-64-1, float32", example_gradients),
         Suite("compile_time", "First call of a compiled function: recording, compiling and one run", compile_time),
         Suite(

@@ -209,6 +209,17 @@ def test_matrix_arguments_positions_and_dtypes():
     assert empty.shape == (0, 0)
 
 
+def test_results_may_be_changed():
+    h, x = ev.sparse_hessian(rosenbrock), as_double([0.0, 0.5, -0.2, 0.7])
+    want = h(x).toarray()
+    found = h(x)
+    found.data *= 2
+    found.eliminate_zeros()
+    pattern = h.sparsity(x)
+    pattern.indices[:] = 0
+    np.testing.assert_array_equal(h(x).toarray(), want)
+
+
 def test_errors(monkeypatch):
     x = as_double([1.0, 2.0])
     with pytest.raises(TypeError, match="sparse_jacobian: needs a function or a cell, got int"):

@@ -292,6 +292,22 @@ def hvp(variant: str, size: int) -> Any:
     return expression("fn(x, v)", fn=fn, x=x, v=v)
 
 
+def pairs(x: Tensor) -> Tensor:
+    """The extended Rosenbrock function: independent pairs of variables."""
+    return ops.sum(100 * ops.square(x[1::2] - ops.square(x[::2])) + ops.square(1 - x[::2]))
+
+
+def pairs_hessian(variant: str, size: int) -> Any:
+    x, v = tensors(problems.vectors(size, 2, "float64"))
+    fn = ev.sparse_hessian(pairs) if variant == "sparse" else compiled(ev.hessian(pairs), variant)
+
+    def product() -> Any:
+        matrix = fn(x)
+        return (matrix if variant == "sparse" else matrix.asnumpy()) @ v.asnumpy()
+
+    return Work(product, harness.loop(lambda: fn(x)))
+
+
 WORKLOADS = {
     "forward": forward,
     "grad": grad,
@@ -310,5 +326,6 @@ WORKLOADS = {
     "example_gradients": example_gradients,
     "hessian": hessian,
     "hvp": hvp,
+    "pairs_hessian": pairs_hessian,
     "import": lambda variant: importing("evolute"),
 }

@@ -309,6 +309,16 @@ def hvp(variant: str, size: int) -> Any:
     return expression("fn(x, v).block_until_ready()", fn=fn, x=x, v=v)
 
 
+def pairs(x: Any) -> Any:
+    return jnp.sum(100 * (x[1::2] - x[::2] ** 2) ** 2 + (1 - x[::2]) ** 2)
+
+
+def pairs_hessian(variant: str, size: int) -> Any:
+    x, v = arrays(problems.vectors(size, 2, "float64"))
+    fn = jax.jit(jax.hessian(pairs))
+    return Work(lambda: fn(x) @ v, harness.loop(lambda: fn(x).block_until_ready()))
+
+
 WORKLOADS = {
     "forward": forward,
     "grad": grad,
@@ -327,5 +337,6 @@ WORKLOADS = {
     "example_gradients": example_gradients,
     "hessian": hessian,
     "hvp": hvp,
+    "pairs_hessian": pairs_hessian,
     "import": lambda variant: importing("jax"),
 }

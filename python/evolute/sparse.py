@@ -139,7 +139,7 @@ class SparseDerivative:
         import numpy as np
 
         p = self._pattern(args)
-        return _scipy(self._what).csr_array((np.ones(len(p.columns), bool), p.columns, p.start), p.shape)
+        return _scipy(self._what).csr_array((np.ones(len(p.columns), bool), p.columns, p.start), p.shape, copy=True)
 
     def directions(self, *args: Any) -> int:
         """Return how many directional derivatives a call takes."""
@@ -173,7 +173,7 @@ class SparseDerivative:
         sparse = _scipy(self._what)
         values = self.values(*args)
         p = self._pattern(args)
-        return sparse.csr_array((values.asnumpy(), p.columns, p.start), p.shape)
+        return sparse.csr_array((values.asnumpy(), p.columns, p.start), p.shape, copy=True)  # the caller may change it
 
 
 def jacobian_sparsity(fn: Callable[..., Any], *args: Any, grad_position: int = 0) -> Any:
