@@ -36,9 +36,6 @@ def cofactors(a):
     return np.linalg.det(a) * np.linalg.inv(a).T
 
 
-# name: (function of tensors, the same in NumPy for real and complex arrays, shapes of the operands)
-
-
 @ev.custom_jvp
 def sine(x):
     return ops.sin(x)
@@ -46,6 +43,7 @@ def sine(x):
 
 sine.defjvps(lambda t, out, x: t * ops.cos(x))
 
+# name: (function of tensors, the same in NumPy for real and complex arrays, shapes of the operands)
 CASES = {
     "cast": (lambda x: ops.cast(ops.cast(x, "float32"), "float64"), lambda x: x, [(4,)]),
     "to_device": (lambda x: ops.to_device(x, "CPU"), lambda x: x, [(4,)]),  # between devices: test_gpu.py
