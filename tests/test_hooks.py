@@ -215,6 +215,24 @@ def test_hook_errors():
         ev.grad(lambda x: ops.HookBackward(lambda g: "g")(x))(X)
 
 
+def test_rules_that_are_not_linear_are_pulled_back(run):
+    """One number in, so that nested derivatives would rather be pushed forward while recording."""
+    clip = ops.InsertGradientOf(lambda g: ops.clip(g, -1.0, 1.0))
+
+    def f(x):
+        return clip(x) ** 3
+
+    def in_scan(x):
+        return ops.scan(lambda c, _: (c + f(x), None), 0.0 * x, length=1)[0]
+
+    for fn in (f, in_scan):
+        for at, slope, curvature in ((2.0, 1.0, 0.0), (0.125, 0.046875, 0.75)):
+            x = as_double(at)
+            assert run(ev.grad(fn))(x).item() == slope
+            assert run(ev.grad(ev.grad(fn)))(x).item() == curvature
+            assert run(lambda x, fn=fn: ev.jvp(ev.grad(fn), x, as_double(1.0))[1])(x).item() == curvature
+
+
 def test_primitives(run):
     seen = []
 

@@ -30,7 +30,7 @@ void Tape::push_forward(const std::vector<bool>& needed, std::vector<Tensor>& ta
 
 std::vector<bool> Tape::diagonal_slots(std::span<const Tensor> inputs) const {
   constexpr std::size_t kMostInputs = 3;  // each takes a push of its own
-  if (!recorded_ || inputs.empty() || inputs.size() > kMostInputs) return {};
+  if (!recorded_ || own_rules_ || inputs.empty() || inputs.size() > kMostInputs) return {};
   // A first derivative is pulled back: one sweep finds all of them, and nothing nests.
   Tensor beneath = lower(inputs[0]);
   while (beneath.value()->level() && beneath.value()->level()->is_batch())

@@ -83,7 +83,8 @@ class Tape final : public Level {
   std::vector<Aval> slots_;  // abstract value of each traced value
   std::vector<Gradient> gradients_;
   std::vector<const Level*> foreign_;  // transforms of operands that are no values of this tape
-  bool own_rules_ = false;  // there are users' rules: what a sweep gives need not be the gradient of anything
+  // There are users' rules: what a sweep gives need not be the gradient of anything, nor what pushing tangents would.
+  bool own_rules_ = false;
   bool consumed_ = false;
 };
 
