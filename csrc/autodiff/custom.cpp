@@ -272,10 +272,13 @@ std::vector<Tensor> call_with_rule(Ref<const DerivativeRule> rule, std::span<con
   for (const Tensor& x : inputs) in.push_back(settle(x));
   const Level* derivative = innermost_derivative(in);
   if (!derivative && !recording_body(in)) return f(in);
-  if (!derivative) return with_rule(Ref<const DerivativeRule>(new KeepingRule(std::move(rule), keep)), f(in), in, {});
+  if (!derivative) {
+    if (keep) rule = Ref<const DerivativeRule>(new KeepingRule(std::move(rule), keep));
+    return with_rule(std::move(rule), f(in), in, {});
+  }
   std::vector<Tensor> below;
   for (const Tensor& x : in) below.push_back(beneath(derivative, x));
-  Kept kept = keep(below);
+  Kept kept = keep ? keep(below) : Kept{f(below), {}};
   for (Tensor& y : kept.outputs) {
     const Tensor constant = beneath(derivative, settle(y));
     if (!lenient && !constant.is_same(settle(y)))
@@ -344,9 +347,8 @@ TensorList custom_vjp_at(const Function& f, const KeepingFunction& forward, cons
 }
 
 TensorList custom_jvp_at(const Function& f, const ForwardRule& rule, const TensorList& x) {
-  return call_with_rule(
-      Ref<const DerivativeRule>(new UserJvp(rule)), x, [&](std::span<const Tensor> in) { return f(listed(in)); },
-      [f](std::span<const Tensor> in) { return Kept{f(listed(in)), {}}; });
+  return call_with_rule(Ref<const DerivativeRule>(new UserJvp(rule)), x,
+                        [&](std::span<const Tensor> in) { return f(listed(in)); }, {});
 }
 
 }  // namespace detail

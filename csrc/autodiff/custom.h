@@ -49,10 +49,10 @@ bool recording_body(std::span<const Tensor> inputs);
 struct Kept {
   std::vector<Tensor> outputs, residuals;
 };
-// Runs `f` if no derivative is taken, else `keep` beneath the innermost one, and attaches the rule. In a body it runs
-// `f`, and `keep` when a derivative is taken: it may call the very function that it belongs to. TraceError if the
-// outputs depend on what is differentiated through something else than the inputs; unless `lenient`, where such a
-// dependence counts as none.
+// Runs `f` if no derivative is taken, else `keep` beneath the innermost one (f again where there is none, and no
+// residuals), and attaches the rule. In a body it runs `f`, and `keep` when a derivative is taken: it may call the very
+// function that it belongs to. TraceError if the outputs depend on what is differentiated through something else than
+// the inputs; unless `lenient`, where such a dependence counts as none.
 std::vector<Tensor> call_with_rule(Ref<const DerivativeRule> rule, std::span<const Tensor> inputs,
                                    const std::function<std::vector<Tensor>(std::span<const Tensor>)>& f,
                                    const std::function<Kept(std::span<const Tensor>)>& keep, bool lenient = false);

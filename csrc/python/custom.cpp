@@ -152,21 +152,21 @@ py::object call_with_rule_function(const py::function& fn, const py::tuple& args
   const auto run = [held, what](std::span<const Tensor> in) {
     return held->take(held->call(held->function, in), what);
   };
-  const TensorList outputs = call_with_rule(
-      Ref<const DerivativeRule>(new PythonRule(what, held)), inputs.tensors, run,
-      [held, what, run](std::span<const Tensor> in) {
-        py::gil_scoped_acquire gil;
-        if (held->keep.is_none()) return Kept{run(in), {}};
-        const py::object both = held->call(held->keep, in);
-        if (!PyTuple_Check(both.ptr()) || PyTuple_GET_SIZE(both.ptr()) != 2)
-          throw ValueError(cat(what, ": the forward function must return a pair (output, residuals), got ",
-                               PyTuple_Check(both.ptr()) ? cat("a tuple of ", py::len(both))
-                                                         : std::string(Py_TYPE(both.ptr())->tp_name)));
-        Parts residuals = arrays_of(both[py::int_(1)]);
-        held->residuals = residuals.skeleton;
-        return Kept{held->take(both[py::int_(0)], what), std::move(residuals.tensors)};
-      },
-      lenient);
+  const auto run_keeping = [held, what](std::span<const Tensor> in) {
+    py::gil_scoped_acquire gil;
+    const py::object both = held->call(held->keep, in);
+    if (!PyTuple_Check(both.ptr()) || PyTuple_GET_SIZE(both.ptr()) != 2)
+      throw ValueError(cat(
+          what, ": the forward function must return a pair (output, residuals), got ",
+          PyTuple_Check(both.ptr()) ? cat("a tuple of ", py::len(both)) : std::string(Py_TYPE(both.ptr())->tp_name)));
+    Parts residuals = arrays_of(both[py::int_(1)]);
+    held->residuals = residuals.skeleton;
+    return Kept{held->take(both[py::int_(0)], what), std::move(residuals.tensors)};
+  };
+  std::function<Kept(std::span<const Tensor>)> keeping;
+  if (!keep.is_none()) keeping = run_keeping;
+  const TensorList outputs =
+      call_with_rule(Ref<const DerivativeRule>(new PythonRule(what, held)), inputs.tensors, run, keeping, lenient);
   return fill(held->out, outputs);
 }
 
