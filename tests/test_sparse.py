@@ -30,6 +30,22 @@ def dense(fn, x):
     return found > 0
 
 
+@ev.custom_vjp
+def own_vjp(x, y):
+    return x * y
+
+
+own_vjp.defvjp(lambda x, y: (own_vjp(x, y), (x, y)), lambda r, g: (g * r[1], g * r[0]))
+
+
+@ev.custom_jvp
+def own_jvp(x, y):
+    return x * y
+
+
+own_jvp.defjvps(lambda t, out, x, y: t * y, lambda t, out, x, y: t * x)
+
+
 X8 = ops.zeros((8,), ev.float64)
 X24 = ops.zeros((2, 3, 4), ev.float64)
 W = as_double(np.random.default_rng(1).uniform(-1, 1, (4, 5)))
@@ -59,6 +75,17 @@ EXACT = {
     "constant": (lambda x: ops.ones((3,), ev.float64), X8),
     "checkpoint": (ev.checkpoint(lambda x: x[1:] * x[:-1]), X8),
     "one number": (lambda x: x[2] * 3, X8),
+    "scan": ((lambda x: ops.scan(lambda c, y: (c * y[0], (c, y[1])), x[0, 0], x[1])[1][0]), X24),
+    "scan's carry": (
+        (lambda x: ops.scan(lambda c, y: (c[[1, 0]] * y, None), x[:2], ops.reshape(x[2:6], (2, 2)))[0]),
+        X8,
+    ),
+    "while_loop": (
+        (lambda x: ops.while_loop(lambda s: ops.sum(s[0]) < 99.0, lambda s: (s[0] * 2, s[0] + s[1]), (x, x))[1]),
+        X8,
+    ),
+    "custom_vjp": (lambda x: own_vjp(x[::2], x[1::2]), X8),
+    "custom_jvp": (ev.checkpoint(lambda x: own_jvp(x[::2], x[1::2])), X8),
 }
 
 
@@ -74,11 +101,10 @@ def test_patterns_are_exact_element_by_element(name):
 
 
 LOOSE = {
-    "scan": (lambda x: ops.scan(lambda c, y: (c * y, c), x[0], x[1:])[1], X8),
-    "while_loop": (lambda x: ev.jit(lambda x: ops.while_loop(lambda s: ops.sum(s) < 9.0, lambda s: s * 2.0, x))(x), X8),
     "solve": (lambda x: ops.solve(ops.eye(3, dtype=ev.float64) + x[0, :, :3], x[1]), X24),
     "cond": (lambda x: ops.cond(ops.sum(x) > 0, lambda x: x, lambda x: ops.flip(x, 0), x), X8),
     "linear_solve": (lambda x: ev.linear_solve(lambda v: 2.0 * v, x), X8),
+    "root": (lambda x: ev.root(lambda y: y**3 - x, ops.ones_like(x)), X8),
 }
 
 
@@ -97,6 +123,22 @@ def test_hessian_patterns_of_products_have_no_diagonal():
         (lambda x: ops.sum(ops.sin(x[:2]) * x[2]), [[1, 0, 1], [0, 1, 1], [1, 1, 0]]),
     ):
         np.testing.assert_array_equal(ev.hessian_sparsity(f, a).toarray(), np.array(want, bool))
+
+
+def test_hessians_through_loops_and_rules():
+    """The pattern comes from the recorded gradient: loops back, and rules in loops."""
+    x = as_double(np.linspace(0.5, 1.2, 8))
+
+    def chain(x):
+        return ops.sum(ops.scan(lambda c, y: (c * c[[1, 0]] + y, ops.sin(c)), x[:2], ops.reshape(x[2:], (3, 2)))[1])
+
+    def ruled(x):
+        return ops.sum(ops.scan(lambda c, y: (c + own_vjp(y, y), None), 0 * x[:2], ops.reshape(x, (4, 2)))[0])
+
+    for f in (chain, ruled, lambda x: ops.sum(ev.checkpoint(own_jvp)(x[1:], ops.sin(x[:-1])))):
+        h = ev.sparse_hessian(f)
+        np.testing.assert_allclose(h(x).toarray(), ev.hessian(f)(x).asnumpy(), rtol=1e-12, atol=1e-13)
+    assert ev.sparse_hessian(ruled).directions(x) == 1
 
 
 @settings(max_examples=60, deadline=None)

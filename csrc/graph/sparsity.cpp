@@ -18,6 +18,10 @@ namespace evolute {
 
 namespace {
 
+// Loops are followed step by step as long as that is this many elements in all, or this many rounds.
+constexpr std::size_t kMostSteps = 100'000'000;
+constexpr int kMostRounds = 64;
+
 using SetId = std::uint32_t;  // 0: the empty set
 
 class Sets {
@@ -93,7 +97,8 @@ Dims broadcast_strides(const Shape& shape, int ndim) {
 
 class Propagation {
  public:
-  Propagation(const Graph& graph, Sets& sets) : graph_(graph), sets_(sets), known_(graph.values.size()) {}
+  Propagation(const Graph& graph, Sets& sets, bool within_rule = false)
+      : graph_(graph), sets_(sets), known_(graph.values.size()), within_rule_(within_rule) {}
 
   // `inputs`: sets of the inputs, and values of those that are known.
   std::vector<Deps> run(std::vector<Deps> inputs, const std::vector<Tensor>& values) {
@@ -148,6 +153,9 @@ class Propagation {
     if (node.op == &checkpoint_op)
       return within(*static_cast<const CallAttrs&>(*node.attrs).body, in, std::span(node.in));
     if (node.op == &cond_op) return chosen(node, in);
+    if (node.op == &scan_op) return scanned(node, in);
+    if (node.op == &while_op) return repeated(node, in);
+    if (node.op->annotates && !within_rule_) return ruled(node, in);
     return whole(node, in);
   }
 
@@ -329,22 +337,110 @@ class Propagation {
       inputs.push_back(*in[i]);
       values.push_back(known_[index(ids[i])]);
     }
-    return Propagation(body.graph(), sets_).run(std::move(inputs), values);
+    return run_body(body.graph(), std::move(inputs), values);
+  }
+  std::vector<Deps> run_body(const Graph& graph, std::vector<Deps> inputs, const std::vector<Tensor>& values) {
+    return Propagation(graph, sets_, within_rule_).run(std::move(inputs), values);
+  }
+  void unite_with(Deps& all, const Deps& more) {
+    if (all.empty()) all = more;
+    for (std::size_t k = 0; k < more.size(); ++k) all[k] = sets_.unite(all[k], more[k]);
   }
   std::vector<Deps> chosen(const Node& node, In in) {
     const auto& c = static_cast<const CondAttrs&>(*node.attrs);
     std::vector<Deps> yes = within(*c.on_true, in.subspan(1), std::span(node.in).subspan(1));
     const std::vector<Deps> no = within(*c.on_false, in.subspan(1), std::span(node.in).subspan(1));
-    for (std::size_t i = 0; i < yes.size(); ++i) {
-      if (yes[i].empty()) yes[i] = no[i];
-      for (std::size_t k = 0; k < no[i].size(); ++k) yes[i][k] = sets_.unite(yes[i][k], no[i][k]);
-    }
+    for (std::size_t i = 0; i < yes.size(); ++i) unite_with(yes[i], no[i]);
     return yes;
+  }
+
+  // A loop of known length, step by step.
+  std::vector<Deps> scanned(const Node& node, In in) {
+    const auto& s = static_cast<const ScanAttrs&>(*node.attrs);
+    const Graph& body = s.body->graph();
+    std::size_t elements = 0;
+    for (const Aval& a : body.values) elements += static_cast<std::size_t>(a.shape.product());
+    if (elements * static_cast<std::size_t>(s.length) > kMostSteps) return whole(node, in);
+    std::vector<Tensor> values(s.carries + s.xs);
+    for (std::size_t i = values.size(); i < in.size(); ++i) values.push_back(known_[index(node.in[i])]);
+    std::vector<Deps> inputs, out(node.out.size());
+    for (const Deps* d : in) inputs.push_back(*d);
+    const auto append = [](Deps& all, const Deps& d, std::size_t n) {
+      all.insert(all.end(), d.begin(), d.end());
+      if (d.empty()) all.resize(all.size() + n);
+    };
+    const std::size_t stored = s.carries + s.ys();
+    for (std::int64_t t = 0; t < s.length; ++t) {
+      for (std::size_t i = 0; s.every && t % s.every == 0 && i < s.carries; ++i)
+        append(out[stored + i], inputs[i], size(node.in[i]));
+      for (std::size_t i = s.carries; i < s.carries + s.xs; ++i) {
+        const auto n = static_cast<std::ptrdiff_t>(size(node.in[i])) / s.length;
+        if (!in[i]->empty()) inputs[i].assign(in[i]->begin() + t * n, in[i]->begin() + (t + 1) * n);
+      }
+      const std::vector<Deps> results = run_body(body, inputs, values);
+      std::copy_n(results.begin(), s.carries, inputs.begin());
+      for (std::size_t i = s.carries; i < results.size(); ++i)
+        append(out[i], results[i], size(node.out[i]) / static_cast<std::size_t>(s.length));
+    }
+    std::copy_n(inputs.begin(), s.carries, out.begin());
+    return out;
+  }
+
+  // A loop of unknown length: steps are added until they change nothing.
+  std::vector<Deps> repeated(const Node& node, In in) {
+    const auto& w = static_cast<const WhileAttrs&>(*node.attrs);
+    if (w.sweeps.size() > 1) return whole(node, in);
+    std::vector<Tensor> values(node.out.size());
+    for (std::size_t i = values.size(); i < in.size(); ++i) values.push_back(known_[index(node.in[i])]);
+    std::vector<Deps> inputs;
+    for (const Deps* d : in) inputs.push_back(*d);
+    for (int round = 0; round < kMostRounds; ++round) {
+      const std::vector<Deps> before(inputs.begin(), inputs.begin() + static_cast<std::ptrdiff_t>(node.out.size()));
+      const std::vector<Deps> results = run_body(w.sweeps[0]->graph(), inputs, values);
+      for (std::size_t i = 0; i < results.size(); ++i) unite_with(inputs[i], results[i]);
+      if (std::equal(before.begin(), before.end(), inputs.begin())) return before;
+    }
+    return whole(node, in);
+  }
+
+  // A user's rule: its tangents, recorded as a function of those of the operands.
+  std::vector<Deps> ruled(const Node& node, In in) {
+    std::vector<Aval> avals;
+    std::vector<Deps> deps(node.in.size() + node.out.size());
+    std::vector<Tensor> values;
+    for (ValueId id : node.in) {
+      avals.push_back(graph_.values[index(id)]);
+      values.push_back(known_[index(id)]);
+    }
+    for (ValueId id : node.out) avals.push_back(graph_.values[index(id)]);
+    for (std::size_t i = 0; i < in.size(); ++i) {
+      avals.push_back(avals[i]);
+      deps.push_back(*in[i]);
+    }
+    const Recorded rule = record_body(avals, [&](std::span<const Tensor> all) {
+      Groups groups(all);
+      const auto operands = groups.take(node.in.size()), results = groups.take(node.out.size());
+      std::vector<Tensor> tangents(groups.rest().begin(), groups.rest().end()), pushed(node.out.size());
+      for (std::size_t i = 0; i < in.size(); ++i)
+        if (in[i]->empty()) tangents[i] = {};
+      std::vector<Tensor> out(results.begin(), results.end());
+      JvpArgs args{node.attrs.get(), operands, out, tangents, pushed};
+      node.op->jvp(*node.op, args);
+      for (std::size_t i = 0; i < pushed.size(); ++i)
+        if (!pushed[i].defined()) pushed[i] = zeros_like(out[i]);
+      return pushed;
+    });
+    Graph graph = *rule.graph;
+    for (const auto& c : rule.captures) graph.inputs.push_back(c.id);
+    deps.resize(graph.inputs.size());
+    values.resize(graph.inputs.size());
+    return Propagation(graph, sets_, true).run(std::move(deps), values);
   }
 
   const Graph& graph_;
   Sets& sets_;
   std::vector<Tensor> known_;
+  const bool within_rule_;  // of a user's: rules in it count as dependent on everything
 };
 
 }  // namespace

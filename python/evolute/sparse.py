@@ -181,8 +181,9 @@ def jacobian_sparsity(fn: Callable[..., Any], *args: Any, grad_position: int = 0
 
     The function is recorded, and what each element depends on is followed through its operations. So the pattern holds
     for all values of the arguments, and may have elements that happen to be zero. Elementwise operations, movements of
-    data, reductions and products of matrices are followed element by element; results of loops, factorisations and
-    functions with rules of their own count as dependent on all that goes in.
+    data, reductions, products of matrices, branches, loops and functions with rules of their own are followed element
+    by element; results of factorisations count as dependent on all that goes in, and so do those of a `while_loop` that
+    reverse mode runs back.
 
     Parameters
     ----------
