@@ -224,3 +224,29 @@ def test_root_errors():
         ev.root(lambda x: x[0], START)
     with pytest.raises(TypeError, match="x0 must be made of tensors of floating dtype, got a str"):
         ev.root(equations, "x", A0)
+
+
+@pytest.mark.parametrize("compile_", [lambda f: f, ev.jit], ids=["eager", "jit"])
+def test_implicit_euler_in_a_scan(compile_):
+    """Each step starts at the last one, a value of the loop, and solves a system with another."""
+
+    def final(x, a):
+        def step(c, _):
+            return ev.root(lambda y: y - c + 0.1 * a * y**3, c), None
+
+        return ops.sum(ops.scan(step, x, length=4)[0])
+
+    def unrolled(x, a):
+        for _ in range(4):
+            y = x
+            for _ in range(12):
+                y = y - (y - x + 0.1 * a * y**3) / (1 + 0.3 * a * y**2)
+            x = y
+        return ops.sum(x)
+
+    x, a = as_double([1.0, 0.5]), as_double(2.0)
+    for derivative in (lambda f: f, lambda f: ev.grad(f, 1), ev.hessian, lambda f: ev.grad(ev.grad(f, 1), 1)):
+        same(compile_(derivative(final))(x, a), derivative(unrolled)(x, a), 1e-9)
+    h = ev.sparse_hessian(final)
+    assert h.sparsity(x, a).shape == (2, 2)
+    same(as_double(h(x, a).toarray()), ev.hessian(unrolled)(x, a), 1e-9)
