@@ -16,9 +16,9 @@ struct Sparsity {
 };
 EVOLUTE_API Sparsity transposed(const Sparsity& pattern);
 
-/// The pattern of the Jacobian of all outputs, one after the other, by all inputs. f is recorded, and sets of inputs are
-/// passed through its operations: the pattern holds for all values of the inputs. Elementwise operations, movements of
-/// data, sums, products of matrices, branches, loops and functions with rules of their own are followed element by
+/// The pattern of the Jacobian of all outputs, one after the other, by all inputs. f is recorded, and sets of inputs
+/// are passed through its operations: the pattern holds for all values of the inputs. Elementwise operations, movements
+/// of data, sums, products of matrices, branches, loops and functions with rules of their own are followed element by
 /// element; where an operation is not, as a factorisation, each result counts as dependent on all that goes in.
 EVOLUTE_API Sparsity jacobian_sparsity(const Function& f, const TensorList& inputs);
 
