@@ -122,7 +122,9 @@ bool independent_of_first(const Body& body, const TensorList& zero, std::span<co
   std::vector<Tensor> in;
   for (std::size_t i = 0; i < body.graph().inputs.size() - constants.size(); ++i) {
     in.emplace_back();
-    evaluate(random, make_attrs(RandomAttrs{body.input(i).shape, i + 1, body.input(i).dtype}).get(), {}, {&in[i], 1});
+    evaluate(random,
+             make_attrs(RandomAttrs{body.input(i).shape, i + 1, body.input(i).dtype, body.input(i).device}).get(), {},
+             {&in[i], 1});
   }
   for (const Tensor& c : constants) {
     in.push_back(settle(c));
