@@ -171,3 +171,10 @@ def test_without_the_library_the_error_says_what_to_install(tmp_path):
     assert run.returncode == 1
     assert "ImportError: checkpoints need the safetensors library" in run.stderr
     assert "pip install evolute[io]" in run.stderr
+
+
+def test_shapes_stay_as_they_are(tmp_path):
+    tensors = {"scalar": ev.Tensor(2.5), "empty": ev.Tensor(np.zeros((0, 3))), "view": ev.Tensor(np.ones((2, 3))).T}
+    ev.save_checkpoint(tensors, tmp_path / "file")
+    loaded = ev.load_checkpoint(tmp_path / "file")
+    assert {name: p.shape for name, p in loaded.items()} == {"scalar": (), "empty": (0, 3), "view": (3, 2)}

@@ -64,7 +64,7 @@ def save_checkpoint(save_obj: Saved, ckpt_file_name: Path, metadata: Mapping[str
 
     tensors = _named(save_obj)
     # The library writes memory as it lies, so that views must be made contiguous first.
-    arrays = {name: np.ascontiguousarray(tensor.asnumpy()) for name, tensor in tensors.items()}
+    arrays = {name: np.asarray(tensor.asnumpy(), order="C") for name, tensor in tensors.items()}
     content = save(arrays, None if metadata is None else dict(metadata))
     target = os.fspath(ckpt_file_name)
     partial = f"{target}.{os.getpid()}.partial"
