@@ -36,9 +36,9 @@ _thread = _Thread()
 _watchers: weakref.WeakKeyDictionary[Any, weakref.WeakSet[Compiled]] = weakref.WeakKeyDictionary()
 
 
-def should_compile() -> bool:
-    """Whether a call made now is the outermost one in graph mode."""
-    return context.graph_mode() and _evolute.at_top_level()
+def should_compile(always: bool = False) -> bool:
+    """Whether a call made now is the outermost one, and in graph mode or of something that is `always` compiled."""
+    return (always or context.graph_mode()) and _evolute.at_top_level()
 
 
 def note_cell(cell: Any) -> None:

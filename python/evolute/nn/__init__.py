@@ -26,22 +26,52 @@ from evolute.nn.activation import (
 from evolute.nn.cell import Cell
 from evolute.nn.container import CellList, SequentialCell
 from evolute.nn.grad import Jvp, Vjp
-from evolute.nn.layers import Dense, Flatten, Identity
-from evolute.nn.loss import L1Loss, LossBase, MSELoss
+from evolute.nn.layers import Dense, Flatten, FourierFeatures, Identity, LayerNorm
+from evolute.nn.loss import CrossEntropyLoss, HuberLoss, L1Loss, LossBase, MSELoss
+from evolute.nn.optim import (
+    SGD,
+    Adam,
+    AdamW,
+    CosineDecayLR,
+    ExponentialDecayLR,
+    InverseDecayLR,
+    LearningRateSchedule,
+    Momentum,
+    NaturalExpDecayLR,
+    Optimizer,
+    PolynomialDecayLR,
+    WarmUpLR,
+)
+from evolute.nn.train import TrainOneStepCell, WithLossCell, fit
 
 __all__ = [
     "GELU",
+    "SGD",
+    "Adam",
+    "AdamW",
     "Cell",
     "CellList",
+    "CosineDecayLR",
+    "CrossEntropyLoss",
     "Dense",
+    "ExponentialDecayLR",
     "Flatten",
+    "FourierFeatures",
+    "HuberLoss",
     "Identity",
+    "InverseDecayLR",
     "Jvp",
     "L1Loss",
+    "LayerNorm",
     "LeakyReLU",
+    "LearningRateSchedule",
     "LogSoftmax",
     "LossBase",
     "MSELoss",
+    "Momentum",
+    "NaturalExpDecayLR",
+    "Optimizer",
+    "PolynomialDecayLR",
     "ReLU",
     "SequentialCell",
     "SiLU",
@@ -50,6 +80,10 @@ __all__ = [
     "Softmax",
     "Softplus",
     "Tanh",
+    "TrainOneStepCell",
     "Vjp",
+    "WarmUpLR",
+    "WithLossCell",
+    "fit",
     "get_activation",
 ]

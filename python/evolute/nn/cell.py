@@ -63,6 +63,8 @@ class Cell:
     _requires_grad: bool
     _graph: _compile.Compiled | None
     _hooks: Hooks | None
+    #: Whether calls are compiled in both execution modes.
+    _always_compiled = False
     _has_bprop = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -103,12 +105,19 @@ class Cell:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run `construct`; in graph mode, and if nothing is being recorded or differentiated, run its recording."""
-        if not _compile.should_compile():
+        if not _compile.should_compile(self._always_compiled):
             return self._run(*args, **kwargs)
+        return self._compiled()(*args, **kwargs)
+
+    def _compiled(self) -> _compile.Compiled:
         graph = self._graph
         if graph is None:
             graph = self.__dict__["_graph"] = _compile.Compiled(_weakly(self))
-        return graph(*args, **kwargs)
+        return graph
+
+    def explain(self) -> str:
+        """Say what the recordings of the cell's calls do, as `evolute.jit` does; empty if there are none."""
+        return self._compiled().explain()
 
     def _run(self, *args: Any, **kwargs: Any) -> Any:
         if _evolute.is_recording():

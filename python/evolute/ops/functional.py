@@ -14,6 +14,7 @@ from evolute.jacobians import jacfwd as jacfwd
 from evolute.jacobians import jacobian as jacobian
 from evolute.jacobians import jacrev as jacrev
 from evolute.ops._aliases import *  # noqa: F403
+from evolute.ops._clip import *  # noqa: F403
 from evolute.ops._functions import *  # noqa: F403
 from evolute.transforms import get_grad as get_grad
 from evolute.transforms import grad as grad
