@@ -46,6 +46,7 @@ from evolute.custom import custom_jvp, custom_vjp, linear_transpose, linearize
 from evolute.dtype import dtype_to_nptype, dtype_to_pytype, pytype_to_dtype
 from evolute.implicit import linear_solve, root
 from evolute.jacobians import hessian, hvp, jacfwd, jacobian, jacrev
+from evolute.optimize import minimize
 from evolute.parameter import Parameter, ParameterTuple
 from evolute.serialization import load_checkpoint, load_param_into_net, save_checkpoint
 from evolute.sparse import hessian_sparsity, jacobian_sparsity, sparse_hessian, sparse_jacobian
@@ -111,6 +112,7 @@ __all__ = [
     "linearize",
     "load_checkpoint",
     "load_param_into_net",
+    "minimize",
     "ms_function",
     "nn",
     "num_threads",

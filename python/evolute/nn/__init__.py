@@ -25,6 +25,7 @@ from evolute.nn.activation import (
 )
 from evolute.nn.cell import Cell
 from evolute.nn.container import CellList, SequentialCell
+from evolute.nn.functional_call import functional_call
 from evolute.nn.grad import Jvp, Vjp
 from evolute.nn.layers import Dense, Flatten, FourierFeatures, Identity, LayerNorm
 from evolute.nn.loss import CrossEntropyLoss, HuberLoss, L1Loss, LossBase, MSELoss
@@ -34,10 +35,13 @@ from evolute.nn.optim import (
     AdamW,
     CosineDecayLR,
     ExponentialDecayLR,
+    GaussNewton,
     InverseDecayLR,
     LearningRateSchedule,
     Momentum,
     NaturalExpDecayLR,
+    NaturalGradient,
+    NewtonCG,
     Optimizer,
     PolynomialDecayLR,
     WarmUpLR,
@@ -57,6 +61,7 @@ __all__ = [
     "ExponentialDecayLR",
     "Flatten",
     "FourierFeatures",
+    "GaussNewton",
     "HuberLoss",
     "Identity",
     "InverseDecayLR",
@@ -70,6 +75,8 @@ __all__ = [
     "MSELoss",
     "Momentum",
     "NaturalExpDecayLR",
+    "NaturalGradient",
+    "NewtonCG",
     "Optimizer",
     "PolynomialDecayLR",
     "ReLU",
@@ -85,5 +92,6 @@ __all__ = [
     "WarmUpLR",
     "WithLossCell",
     "fit",
+    "functional_call",
     "get_activation",
 ]

@@ -11,6 +11,7 @@ from evolute.nn.optim.learning_rate import (
     WarmUpLR,
 )
 from evolute.nn.optim.optimizer import Optimizer
+from evolute.nn.optim.second_order import GaussNewton, NaturalGradient, NewtonCG
 
 __all__ = [
     "SGD",
@@ -18,10 +19,13 @@ __all__ = [
     "AdamW",
     "CosineDecayLR",
     "ExponentialDecayLR",
+    "GaussNewton",
     "InverseDecayLR",
     "LearningRateSchedule",
     "Momentum",
     "NaturalExpDecayLR",
+    "NaturalGradient",
+    "NewtonCG",
     "Optimizer",
     "PolynomialDecayLR",
     "WarmUpLR",
