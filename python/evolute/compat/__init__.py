@@ -1,0 +1,1 @@
+"""Other frameworks' programs, run by Evolute."""
