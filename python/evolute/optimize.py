@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -71,6 +72,11 @@ def minimize(
     ShapeError, DTypeError
         If the value of `fn` is not one floating number.
 
+    Notes
+    -----
+    With the library ``threadpoolctl``, SciPy's own linear algebra is kept on one thread, which is faster by far where
+    SciPy's threads and Evolute's share the cores.
+
     Examples
     --------
     >>> from evolute import Parameter, ops
@@ -96,18 +102,28 @@ def minimize(
             callback(done, objective.last[1] if np.array_equal(objective.last[0], x) else objective.value(x)[0])
 
     second = {"hessp": objective.product} if method.lower() in _SECOND_ORDER else {}
-    result = optimize.minimize(
-        objective.value,
-        objective.vector(),
-        jac=True,
-        method=method,
-        callback=after,
-        tol=tol,
-        options=None if options is None else dict(options),
-        **second,
-    )
+    with _one_blas_thread():
+        result = optimize.minimize(
+            objective.value,
+            objective.vector(),
+            jac=True,
+            method=method,
+            callback=after,
+            tol=tol,
+            options=None if options is None else dict(options),
+            **second,
+        )
     objective.store(result.x)
     return result
+
+
+def _one_blas_thread() -> AbstractContextManager[Any]:
+    """Keep SciPy's BLAS on this thread: on vectors as short as its are, threads of its own only hinder Evolute's."""
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:
+        return nullcontext()
+    return threadpool_limits(1, "blas")  # type: ignore[no-any-return]
 
 
 _SECOND_ORDER = {"newton-cg", "trust-ncg", "trust-krylov", "trust-constr"}

@@ -139,6 +139,7 @@ def fit(
     batches: Iterable[Any],
     *,
     progress: bool | str = True,
+    total: int | None = None,
     report: Callable[[int, float], str | None] | None = None,
     every: int = 100,
 ) -> list[float]:
@@ -152,6 +153,8 @@ def fit(
         Arguments of the steps: a tuple has several, anything else is one.
     progress : bool or str
         Whether to draw the bar, and what to write before it. Without the library ``tqdm`` there is none.
+    total : int, optional
+        Number of batches, where `batches` has no length.
     report : callable, optional
         Called with the number of steps taken and the loss after every `every`-th step; what it returns is
         written after the bar in the place of the loss.
@@ -173,7 +176,7 @@ def fit(
     """
     if every < 1:
         raise ValueError(f"fit: every is a positive integer, got {every!r}")
-    bar = _bar(batches, progress)
+    bar = _bar(batches, progress, total)
     losses: list[float] = []
     for batch in bar:
         loss = float((step(*batch) if isinstance(batch, tuple) else step(batch)).item())
@@ -185,11 +188,11 @@ def fit(
     return losses
 
 
-def _bar(batches: Iterable[Any], progress: bool | str) -> Any:
+def _bar(batches: Iterable[Any], progress: bool | str, total: int | None) -> Any:
     if progress is False:
         return batches
     try:
         from tqdm import tqdm
     except ImportError:
         return batches
-    return tqdm(batches, desc=progress if isinstance(progress, str) else None, mininterval=0.2)
+    return tqdm(batches, desc=progress if isinstance(progress, str) else None, total=total, mininterval=0.2)
