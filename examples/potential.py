@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 
 import evolute as ev
-from evolute import Tensor, nn, ops
-from evolute.common.initializer import Normal, XavierUniform
+from evolute import Parameter, Tensor, nn, ops
+from evolute.common.initializer import XavierUniform
 
 ATOMS = 64
 BOX = (ATOMS / 0.46) ** (1 / 3)  # of the density of the crystal
@@ -85,12 +85,16 @@ class Potential(nn.Cell):
     def __init__(self, seed: int = 0) -> None:
         super().__init__()
         centres = np.linspace(0.9, CUTOFF, self.BUMPS)
-        self.mix = nn.Dense(self.BUMPS, self.SHELLS, Normal(0.5, seed=seed + 1), has_bias=False)
+        # At first shells that reach more and less far.
+        rates = np.linspace(0.0, 8.0, self.SHELLS).reshape(-1, 1)
+        self.mix = Parameter(np.exp(-rates * (centres - centres[0])).astype(np.float32))
         self.centres = Tensor(centres.reshape(-1, 1).astype(np.float32))
         self.sharpness = float(0.5 / (centres[1] - centres[0]) ** 2)
-        self.mean: Tensor = Tensor(np.zeros(3 * self.SHELLS, np.float32))
-        self.scale: Tensor = Tensor(np.ones(3 * self.SHELLS, np.float32))
-        widths = (3 * self.SHELLS, 64, 64)
+        size = self.BUMPS + 2 * self.SHELLS
+        self.mean: Tensor = Tensor(np.zeros(size, np.float32))
+        self.whiten: Tensor = Tensor(np.eye(size, dtype=np.float32))
+        self.linear = nn.Dense(size, 1, "zeros", "zeros")
+        widths = (size, 64, 64)
         hidden = [
             nn.Dense(a, b, XavierUniform(seed=seed + a + b), "zeros", activation="tanh")
             for a, b in itertools.pairwise(widths)
@@ -102,19 +106,23 @@ class Potential(nn.Cell):
         """Map positions (..., n, 3) to descriptors (..., n, 24)."""
         n, r = neighbours(x)
         bumps = ops.exp(-self.sharpness * ops.square(ops.expand_dims(r, -2) - self.centres))
-        shells = ops.matmul(self.mix.weight, bumps * ops.expand_dims(damped(r, 0.1), -2))
-        return ops.concat(moments(shells, n), -1)
+        bumps = bumps * ops.expand_dims(damped(r, 0.1), -2)
+        _, first, second = moments(ops.matmul(self.mix, bumps), n)
+        return ops.concat([ops.sum(bumps, -1), first, second], -1)
 
     def standardise(self, x: np.ndarray, energies: np.ndarray) -> None:
-        """Make the descriptors of these frames have mean 0 and variance 1, and the energy begin at their mean."""
-        found = ev.jit(self.describe)(Tensor(x)).asnumpy().reshape(-1, 3 * self.SHELLS)
+        """Make the descriptors of these frames uncorrelated and of variance 1, and the energy begin at their mean."""
+        found = ev.jit(self.describe)(Tensor(x)).asnumpy().reshape(-1, self.mean.size)
         self.mean = Tensor(found.mean(0))
-        self.scale = Tensor(1.0 / (found.std(0) + 1e-3))
+        variances, axes = np.linalg.eigh(np.cov(found.astype(np.float64).T))
+        axes /= np.sqrt(variances + 1e-6 * variances.max())
+        self.whiten = Tensor(axes.astype(np.float32))
         self.shift = float(energies.mean() / x.shape[-2])
 
     def construct(self, x: Tensor) -> Tensor:
         """Map positions (..., n, 3) to energies (...)."""
-        each = self.net((self.describe(x) - self.mean) * self.scale)
+        described = (self.describe(x) - self.mean) @ self.whiten
+        each = self.net(described) + self.linear(described)
         return ops.sum(ops.squeeze(each, -1) + self.shift, -1)
 
 
@@ -235,7 +243,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few frames, few steps")
     parser.add_argument("--output", type=Path, default=Path("potential.png"), help="picture to write")
     options = parser.parse_args()
-    frames, steps, run = (12, 40, 50) if options.quick else (250, 3000, 4000)
+    frames, steps, run = (12, 40, 50) if options.quick else (250, 4000, 4000)
     random = np.random.default_rng(0)
 
     data = melt(frames, 10 if options.quick else 40, random)
