@@ -27,9 +27,6 @@ from compat.results import describe  # noqa: E402
 mindspore = importlib.import_module("mindspore")
 compat_mindspore.uninstall()
 
-if not hasattr(ev.nn.Cell, "register_backward_hook"):  # rules of cells' own come with hooks
-    DIFFERENCES.update({name: "cells have no bprop here" for name in CASES if name.startswith("cells/bprop")})
-
 
 @pytest.fixture(autouse=True)
 def installed():
