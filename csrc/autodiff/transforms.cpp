@@ -1,6 +1,7 @@
 #include "autodiff/transforms.h"
 
-#include "autodiff/jet.h"
+#include <cmath>
+
 #include "evolute/autodiff.h"
 #include "evolute/ops.h"
 
@@ -92,6 +93,63 @@ std::pair<TensorList, TensorList> jvp(const Function& f, const TensorList& input
   return {values, derivatives};
 }
 
+namespace {
+
+double factorial(std::size_t k) { return std::tgamma(static_cast<double>(k) + 1); }
+
+// Whether it is a constant, made as such, and 0.
+bool is_known_zero(const Tensor& t) {
+  if (t.value()->level() || t.size() == 0) return false;
+  const Array& a = t.array();
+  for (int i = 0; i < a.ndim(); ++i)
+    if (a.shape()[i] > 1 && a.strides()[i] != 0) return false;
+  return to_tensor(view(a, {}, {})).item() == 0;
+}
+
+}  // namespace
+
+Tensor TaylorRun::trace(const Tensor& x, std::span<const Tensor> derivatives) {
+  Tensors series(jet_->order());
+  for (std::size_t k = 0; k < derivatives.size(); ++k) {
+    if (!derivatives[k].defined() || is_known_zero(settle(derivatives[k]))) continue;
+    const Tensor& d = settle(derivatives[k]);
+    series[k] = k == 0 ? d : mul(d, 1 / factorial(k + 1));
+  }
+  return jet_->trace(settle(x), series);
+}
+
+Tensor TaylorRun::derivative(const Tensor& t, std::size_t k) const {
+  const auto series = jet_->series(t);
+  if (series.empty() || !series[k - 1].defined()) return zeros_like(jet_->lower(t));
+  return k == 1 ? series[0] : mul(series[k - 1], factorial(k));
+}
+
+std::pair<TensorList, std::vector<TensorList>> jet(const Function& f, const TensorList& inputs,
+                                                   const std::vector<TensorList>& series) {
+  if (inputs.size() != series.size())
+    throw ValueError(cat("jet: got ", series.size(), " series for ", inputs.size(), " inputs"));
+  std::size_t order = 0;
+  for (const TensorList& s : series) order = std::max(order, s.size());
+  if (order == 0) throw ValueError("jet: got no derivatives of any input; there must be at least those of order 1");
+  TaylorRun run(order);
+  TensorList traced;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    for (const Tensor& d : series[i]) {
+      if (!d.defined()) continue;
+      require_differentiable(inputs[i], "jet");
+      require_like(d, inputs[i].aval(), "jet", "a derivative of an input");
+    }
+    traced.push_back(run.trace(inputs[i], series[i]));
+  }
+  std::pair<TensorList, std::vector<TensorList>> result;
+  for (const Tensor& y : f(traced)) {
+    result.first.push_back(run.lower(y));
+    TensorList& derivatives = result.second.emplace_back();
+    for (std::size_t k = 1; k <= order; ++k) derivatives.push_back(run.derivative(y, k));
+  }
+  return result;
+}
+
 Gradients gradients(const Function& f, const TensorList& inputs, const std::vector<int>& wanted,
                     const std::vector<Ref<Variable>>& variables, const TensorList& cotangents) {
   ReverseRun run("grad");
@@ -121,6 +179,17 @@ Gradients gradients(const Function& f, const TensorList& inputs, const std::vect
 }
 
 namespace detail {
+
+Tensor derivative_at(const Function& f, const TensorList& x, int order, int position) {
+  if (order < 1) throw ValueError(cat("derivative: got order ", order, "; it must be at least 1"));
+  const Tensor& moving = x.at(static_cast<std::size_t>(position));
+  require_differentiable(moving, "derivative");
+  TaylorRun run(static_cast<std::size_t>(order));
+  const Tensor ones = ones_like(moving);
+  TensorList traced = x;
+  traced[static_cast<std::size_t>(position)] = run.trace(moving, {&ones, 1});
+  return run.derivative(f(traced).at(0), static_cast<std::size_t>(order));
+}
 
 Tensor grad_at(const Function& f, const TensorList& x, int position) { return gradients(f, x, {position}).inputs[0]; }
 

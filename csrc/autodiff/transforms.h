@@ -4,6 +4,7 @@
 #include <optional>
 #include <vector>
 
+#include "autodiff/jet.h"
 #include "autodiff/tape.h"
 
 namespace evolute {
@@ -34,6 +35,23 @@ class ReverseRun {
   Ref<Tape> tape_;
   std::optional<LevelScope> scope_;
   std::vector<Tensor> inputs_;
+};
+
+// One run of Taylor mode: traces inputs that move along curves, given by their derivatives, and reads off those of
+// results. Factorials are here alone; the level has coefficients without.
+class TaylorRun {
+ public:
+  explicit TaylorRun(std::size_t order) : jet_(make_ref<Jet>(order)), scope_(*jet_) {}
+
+  // `derivatives` of orders 1, 2, … ; undefined and missing ones are zero.
+  Tensor trace(const Tensor& x, std::span<const Tensor> derivatives);
+  Tensor lower(const Tensor& t) const { return jet_->lower(t); }
+  // The derivative of order k; zeros where it is zero.
+  Tensor derivative(const Tensor& t, std::size_t k) const;
+
+ private:
+  Ref<Jet> jet_;
+  LevelScope scope_;
 };
 
 // DTypeError unless x can be differentiated; `what` names the transform.

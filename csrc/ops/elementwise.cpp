@@ -38,8 +38,8 @@ using Table = std::array<ElementwiseFunction, 0
 const Op* define_plain(const char* name, int kernel, OpDoc doc, bool boolean) {
   Op op = elementwise_op(name, kernel, doc);
   if (boolean) op.infer = infer_boolean;
-  if (kernel == kAdd) op.vjp = vjp_sum<false>, op.jvp = jvp_sum<false>, op.saves_in = 0;
-  if (kernel == kSub) op.vjp = vjp_sum<true>, op.jvp = jvp_sum<true>, op.saves_in = 0;
+  if (kernel == kAdd) op.vjp = vjp_sum<false>, op.jvp = jvp_sum<false>, op.taylor = taylor_linear, op.saves_in = 0;
+  if (kernel == kSub) op.vjp = vjp_sum<true>, op.jvp = jvp_sum<true>, op.taylor = taylor_linear, op.saves_in = 0;
   return &define_op(op);
 }
 

@@ -13,6 +13,7 @@
 #include "ops/op.h"
 #include "ops/shape_ops.h"
 #include "ops/shortcut.h"
+#include "ops/taylor_rules.h"
 
 namespace evolute {
 
@@ -190,6 +191,7 @@ JetForm define_jet(const std::string& name, int kernel, JetForm next = {}) {
   jet.infer = infer_same<order + 1>;
   jet.vjp = vjp_jet<F, order>;
   jet.jvp = jvp_jet<F, order>;
+  jet.taylor = taylor_jet<F, order>;
   jet.saves_out = true;
   jet.jet[1] = next;
   return {&define_op(jet), order + 1};
@@ -203,6 +205,7 @@ void define_unary(const char* name, int kernel, OpDoc doc) {
   Op op = elementwise_op(name, kernel, doc);
   op.vjp = vjp_unary<F>;
   op.jvp = jvp_unary<F>;
+  op.taylor = d2_is_zero<F> && F::residual == Residual::x ? taylor_linear : taylor_unary<F>;
   op.saves_in = d1_varies<F> && F::residual == Residual::x;
   op.saves_out = d1_varies<F> && F::residual == Residual::y;
   op.linear_in = !d1_varies<F>;
@@ -213,6 +216,7 @@ void define_unary(const char* name, int kernel, OpDoc doc) {
     Op d1 = elementwise_op(op.name + ".d1", kernel + 1, kDerivativeDoc);
     d1.vjp = vjp_scaled<F, times_d1<F>, times_d2<F>, paired>;
     d1.jvp = jvp_scaled<times_d1<F>, times_d2<F>>;
+    d1.taylor = taylor_scaled<F, 1>;
     d1.linear_in = 1;
     if constexpr (std::is_same_v<F, fn::Exp>) d1.shortcut = product_with_one;  // p(y) = y
     UnaryOps<F>::d1 = &define_op(d1);
@@ -221,6 +225,7 @@ void define_unary(const char* name, int kernel, OpDoc doc) {
       pair.infer = infer_same<2>;
       pair.vjp = vjp_d1_vjp<F>;
       pair.jvp = jvp_d1_vjp<F>;
+      pair.taylor = taylor_d1_vjp<F>;
       pair.linear_in = 1;
       UnaryOps<F>::d1_vjp = &define_op(pair);
     }
@@ -229,6 +234,7 @@ void define_unary(const char* name, int kernel, OpDoc doc) {
     Op d2 = elementwise_op(op.name + ".d2", kernel + 2, kDerivativeDoc);
     d2.vjp = vjp_scaled<F, times_d2<F>, times_d3<F>, false>;
     d2.jvp = jvp_scaled<times_d2<F>, times_d3<F>>;
+    d2.taylor = taylor_scaled<F, 2>;
     d2.linear_in = 1;
     UnaryOps<F>::d2 = &define_op(d2);
   }
@@ -453,6 +459,10 @@ template <class F>
 struct Primal {
   using ByX = PartialX<F>;
   using ByY = PartialY<F>;
+  template <class V>
+  static V formula(const V& x, const V& y) {
+    return on_series(F{}, x, y);
+  }
 };
 template <class... P>
 struct Jet {
@@ -495,6 +505,7 @@ struct Jet {
     jet.infer = infer_same<sizeof...(P)>;
     jet.vjp = vjp;
     jet.jvp = jvp;
+    jet.taylor = taylor_results<P...>;
     jet.saves_out = true;
     jet.jet[by] = next;
     return {&define_op(jet), sizeof...(P)};
@@ -522,6 +533,7 @@ void define_partial(const std::string& name, int kernel) {
     Op op = elementwise_op(name, kernel + P::kernel_offset, kDerivativeDoc);
     op.vjp = vjp_partial<P>;
     op.jvp = jvp_partial<P>;
+    op.taylor = taylor_partial<P>;
     op.linear_in = 1;
     P::op = &define_op(op);
   }
@@ -532,6 +544,7 @@ void define_binary(const char* name, int kernel, OpDoc doc) {
   Op op = elementwise_op(name, kernel, doc);
   op.vjp = vjp_binary<F>;
   op.jvp = jvp_binary<F>;
+  op.taylor = kernel == kMaximum || kernel == kMinimum || kernel == kMod ? taylor_linear : taylor_binary<F>;
   if constexpr (!partial_varies<PartialX<F>> && !partial_varies<PartialY<F>>) op.saves_in = 0;
   if (kernel == kMul) op.linear_in = 3, op.shortcut = product_with_one;
   if (kernel == kDiv) op.linear_in = 1;
@@ -547,6 +560,7 @@ void define_binary(const char* name, int kernel, OpDoc doc) {
   vjp.infer = infer_same<2>;
   vjp.vjp = vjp_vjp<F>;
   vjp.jvp = jvp_vjp<F>;
+  vjp.taylor = taylor_vjp<F>;
   vjp.linear_in = 1;
   if (kernel == kMul) vjp.shortcut = products_with_one;
   BinaryOps<F>::vjp = &define_op(vjp);
@@ -554,6 +568,7 @@ void define_binary(const char* name, int kernel, OpDoc doc) {
   vjp2.infer = infer_same<3>;
   vjp2.vjp = vjp_vjp2<F>;
   vjp2.jvp = jvp_vjp2<F>;
+  vjp2.taylor = taylor_vjp2<F>;
   BinaryOps<F>::vjp2 = &define_op(vjp2);
 }
 

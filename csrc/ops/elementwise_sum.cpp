@@ -47,15 +47,17 @@ void vjp_summed(const Op&, VjpArgs& a) {
   VjpArgs inner{nullptr, a.in, {}, cotangents, a.grads, a.in_aval};
   op.vjp(op, inner);
 }
-void jvp_summed(const Op&, JvpArgs& a) {
+// Forward and Taylor rule.
+void push_summed(const Op&, JvpArgs& a) {
   const Op& op = *attrs_as<SummedAttrs>(a.attrs).op;
   const Shape shape = terms(op, a.in)[0].shape;
   Tensors out;  // rules ask for its shape alone
   for (const Tensor& t : a.out) out.push_back(zeros(shape, t.dtype()));
-  JvpArgs inner{nullptr, a.in, out, a.tangents, a.out_tangents};
-  op.jvp(op, inner);
+  JvpArgs inner{nullptr, a.in, out, a.tangents, a.out_tangents, a.order};
+  (a.order == 1 ? op.jvp : op.taylor)(op, inner);
   for (std::size_t i = 0; i < a.out.size(); ++i)
-    if (a.out_tangents[i].defined()) a.out_tangents[i] = sum_to(a.out_tangents[i], a.out[i].shape());
+    for (Tensor& t : a.out_series(i))
+      if (t.defined()) t = sum_to(t, a.out[i].shape());
 }
 
 void batch_summed(const Op&, BatchArgs& a) {
@@ -81,7 +83,8 @@ const Op& summed = define_op([] {
   op.infer = infer_summed;
   op.kernel = run_summed;
   op.vjp = vjp_summed;
-  op.jvp = jvp_summed;
+  op.jvp = push_summed;
+  op.taylor = push_summed;
   op.batch = batch_summed;
   op.doc = {"derivative kernel", "results of an elementwise kernel, summed over broadcast axes", ""};
   return op;

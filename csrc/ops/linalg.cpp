@@ -155,12 +155,31 @@ void jvp_solve(const Op& op, JvpArgs& v) {
   v.out_tangents[0] = broadcast_to(t, v.out[0].shape());
 }
 
+// op(A) X_k = B_k − Σ op(A_j) X_(k−j) over j = 1, …, k. `moving`(A_j) is A_j as far as the system depends on it.
+template <class Moving>
+void taylor_system(const Op& op, JvpArgs& v, bool transpose, Moving&& moving) {
+  for (std::size_t k = 1; k <= v.order; ++k) {
+    const Tensor known = sum_of_terms(1, k, [&](std::size_t j) {
+      const Tensor &a = v.series(0)[j - 1], &x = j == k ? v.out[0] : v.out_tangents[k - j - 1];
+      return a.defined() && x.defined() ? matmul(moving(a), x, transpose, false) : Tensor();
+    });
+    const Tensor& b = v.series(1)[k - 1];
+    if (!b.defined() && !known.defined()) continue;
+    const Tensor x = apply(op, AttrsPtr(v.attrs), v.in[0], difference(b, known));
+    v.out_tangents[k - 1] = broadcast_to(x, v.out[0].shape());
+  }
+}
+void taylor_solve(const Op& op, JvpArgs& v) {
+  taylor_system(op, v, attrs_as<SolveAttrs>(v.attrs).transpose, [](const Tensor& a) { return a; });
+}
+
 const Op& solve_op =
     define_op({.name = "solve",
                .infer = infer_system,
                .kernel = run_solve,
                .vjp = vjp_solve,
                .jvp = jvp_solve,
+               .taylor = taylor_solve,
                .batch = batch_system,
                .saves_in = 1u << 0,
                .saves_out = true,
@@ -193,12 +212,18 @@ void jvp_triangular(const Op& op, JvpArgs& v) {
   v.out_tangents[0] = broadcast_to(t, v.out[0].shape());
 }
 
+void taylor_triangular(const Op& op, JvpArgs& v) {
+  const auto& f = attrs_as<TriangularAttrs>(v.attrs);
+  taylor_system(op, v, f.transpose, [&](const Tensor& a) { return triangle(a, f); });
+}
+
 const Op& solve_triangular_op = define_op(
     {.name = "solve_triangular",
      .infer = infer_system,
      .kernel = run_triangular,
      .vjp = vjp_triangular,
      .jvp = jvp_triangular,
+     .taylor = taylor_triangular,
      .batch = batch_system,
      .saves_in = 1u << 0,
      .saves_out = true,
@@ -238,7 +263,10 @@ const Op& det_op =
 Tensor cofactor_derivative(const Tensor& a, const Tensor& c, const Tensor& h) {
   const std::int64_t n = a.shape(-1);
   if (n < 2) return {};
-  if (n == 2) return cofactor(h);
+  if (n == 2) {  // no cofactor of h, though it is that: Taylor mode wants rules that do not apply their op
+    const Tensor sign = sub(mul(eye(2, 2, 0, h.dtype()), 2), 1);
+    return mul(roll(h, Dims{1, 1}, Axes{h.ndim() - 2, h.ndim() - 1}), sign);
+  }
   if (n == 3) {  // cof(A)ᵢⱼ = aᵢ₊₁,ⱼ₊₁ aᵢ₊₂,ⱼ₊₂ − aᵢ₊₁,ⱼ₊₂ aᵢ₊₂,ⱼ₊₁, indices modulo 3
     const auto at = [](const Tensor& t, int i, int j) {
       return roll(t, Dims{-i, -j}, Axes{t.ndim() - 2, t.ndim() - 1});

@@ -90,6 +90,17 @@ void jvp_matmul(const Op& op, JvpArgs& v) {
   v.out_tangents[0] = add_cotangents(ta, tb);
 }
 
+// Coefficients of a product: Σ A_j B_(k−j), where A_0 and B_0 are the operands.
+void taylor_matmul(const Op& op, JvpArgs& v) {
+  const AttrsPtr attrs(v.attrs);
+  const auto at = [&](std::size_t i, std::size_t k) { return k == 0 ? v.in[i] : v.series(i)[k - 1]; };
+  for (std::size_t k = 1; k <= v.order; ++k)
+    v.out_tangents[k - 1] = sum_of_terms(0, k, [&](std::size_t j) {
+      const Tensor a = at(0, j), b = at(1, k - j);
+      return a.defined() && b.defined() ? apply(op, attrs, a, b) : Tensor();
+    });
+}
+
 // `x` with the axes (rows, cols) last, which exchanges them in memory only where both are longer than 1.
 Tensor with_last(const Tensor& x, std::int64_t rows, std::int64_t cols) {
   Shape shape = x.shape();
@@ -129,6 +140,7 @@ const Op& matmul_op = define_op({.name = "matmul",
                                  .kernel = run_matmul,
                                  .vjp = vjp_matmul,
                                  .jvp = jvp_matmul,
+                                 .taylor = taylor_matmul,
                                  .batch = batch_matmul,
                                  .linear_in = 3,
                                  .doc = {"products", "matrix product over the last two axes", "out = op(a) op(b)"}});

@@ -1,5 +1,6 @@
 #include "ops/op.h"
 
+#include <algorithm>
 #include <deque>
 
 #include "evolute/ops.h"
@@ -144,6 +145,26 @@ void jvp_linear_in_first(const Op& op, JvpArgs& a) {
   Tensors operands(a.in.begin(), a.in.end());
   operands[0] = a.tangents[0];
   apply(op, AttrsPtr(a.attrs), operands, a.out_tangents);
+}
+
+bool JvpArgs::moves(std::size_t i) const {
+  return std::ranges::any_of(series(i), [](const Tensor& c) { return c.defined(); });
+}
+
+void taylor_linear(const Op& op, JvpArgs& a) {
+  Tensors tangents(a.in.size()), out_tangents;
+  for (std::size_t k = 0; k < a.order; ++k) {
+    bool moves = false;
+    for (std::size_t i = 0; i < a.in.size(); ++i) {
+      tangents[i] = a.series(i)[k];
+      moves = moves || tangents[i].defined();
+    }
+    if (!moves) continue;
+    out_tangents = Tensors(a.out.size());
+    JvpArgs along{a.attrs, a.in, a.out, tangents, out_tangents};
+    op.jvp(op, along);
+    for (std::size_t i = 0; i < a.out.size(); ++i) a.out_series(i)[k] = out_tangents[i];
+  }
 }
 
 Tensor sum_to(const Tensor& t, const Shape& shape) {

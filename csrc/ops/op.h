@@ -34,12 +34,21 @@ using VjpRule = void (*)(const Op& op, VjpArgs& a);
 
 // Forward rule. `out` holds the primal outputs (or takes them, where the op says so); tangents that are undefined are
 // zero, at least one is defined.
+//
+// Also what a Taylor rule gets: operands then move along polynomials, x(t) = x + c₁ t + … + c_K tᴷ, and so do the
+// results. Of each operand there are K coefficients in a row, without factorials; order 1 is that of tangents.
 struct JvpArgs {
   const Attrs* attrs;
   std::span<const Tensor> in;
   std::span<Tensor> out;
   std::span<const Tensor> tangents;
   std::span<Tensor> out_tangents;  // left undefined means zero
+  std::size_t order = 1;           // K
+
+  std::span<const Tensor> series(std::size_t i) const { return tangents.subspan(i * order, order); }
+  std::span<Tensor> out_series(std::size_t i) const { return out_tangents.subspan(i * order, order); }
+  // Whether operand i moves.
+  bool moves(std::size_t i) const;
 };
 using JvpRule = void (*)(const Op& op, JvpArgs& a);
 
@@ -88,6 +97,10 @@ struct Op {
   ShortcutRule shortcut = nullptr;
   VjpRule vjp = nullptr;  // null: not differentiable (integer or boolean result, or zero derivative)
   JvpRule jvp = nullptr;
+  // Null: the forward rule on series of an order less, which gives the derivative of the result. That takes its own
+  // Taylor rule for the values, so the cost grows as the cube of the order; and it doubles with each order for an op that
+  // its own forward rule applies, which therefore needs a rule.
+  JvpRule taylor = nullptr;
   BatchRule batch = nullptr;     // every op has one
   std::uint32_t saves_in = ~0u;  // bit i: the reverse rule reads input i (bit 31 stands for all further inputs)
   std::uint32_t linear_in = 0;   // bit i: all outputs are linear in input i, whatever the others are
@@ -128,6 +141,20 @@ void jvp_linear(const Op& op, JvpArgs& a);
 // Forward rule of ops linear in input 0 alone, the others being indices or the like.
 void jvp_linear_in_first(const Op& op, JvpArgs& a);
 
+// a + b where an undefined operand is zero.
+Tensor add_cotangents(const Tensor& a, const Tensor& b);
+
+// Taylor rule of ops whose forward rule does not read what moves (linear ones, also piecewise: max, where): that rule for
+// each coefficient.
+void taylor_linear(const Op& op, JvpArgs& a);
+// Σ term(i) over i = first, …, last, where undefined terms are zero.
+template <class Term>
+Tensor sum_of_terms(std::size_t first, std::size_t last, Term&& term) {
+  Tensor total;
+  for (std::size_t i = first; i <= last; ++i) total = add_cotangents(total, term(i));
+  return total;
+}
+
 // Sums away broadcast axes, so that a cotangent of `shape` results; returns `t` itself when nothing was broadcast.
 Tensor sum_to(const Tensor& t, const Shape& shape);
 
@@ -135,9 +162,6 @@ Tensor sum_to(const Tensor& t, const Shape& shape);
 // that is faster.
 void apply_summed(const Op& op, std::span<const Tensor> in, std::span<const Shape* const> shapes,
                   std::span<Tensor> out);
-
-// a + b where an undefined operand is zero.
-Tensor add_cotangents(const Tensor& a, const Tensor& b);
 
 // Op table: every primitive registers itself here, in order of definition.
 std::span<const Op* const> op_table();

@@ -180,6 +180,7 @@ void define_table(py::module_& m) {
           row["formula"] = std::string(op->doc.formula);
           row["reverse"] = op->vjp != nullptr;
           row["forward"] = op->jvp != nullptr;
+          row["taylor"] = op->jvp != nullptr;  // by a rule of its own, or by the forward rule
           row["batching"] = op->batch != nullptr;
           for (const ElementwiseFunction& f : elementwise_functions())
             if (f.op == op) {

@@ -229,6 +229,66 @@ py::tuple jvp_function(const py::function& fn, const py::tuple& args, const py::
   return py::make_tuple(lowered(out, *jet), derivative);
 }
 
+// Value of fn and its derivatives along the curves on which its arguments move. `series` has per argument a tuple of its
+// derivatives by t, as many as the order, each in the argument's structure or None for zero. Of the results there are
+// all orders, or the highest alone.
+py::tuple jet_function(const py::function& fn, const py::tuple& args, const py::tuple& series, const py::dict& kwargs,
+                       std::size_t order, bool highest, const std::string& name) {
+  const char* what = name.c_str();
+  TaylorRun run(order);
+  py::list traced;
+  for (std::size_t i = 0; i < args.size(); ++i) {
+    const py::tuple given = series[i];
+    std::vector<std::vector<py::handle>> along(order);  // by order, of each leaf
+    for (std::size_t k = 0; k < order; ++k) {
+      if (py::handle(given[k]).is_none()) continue;
+      match_leaves(args[i], given[k], what, "a derivative of an input",
+                   [&](py::handle, py::handle d) { along[k].push_back(d); });
+    }
+    std::size_t leaf = 0;
+    traced.append(map_leaves(args[i], [&](py::handle o) -> py::object {
+      const std::size_t at = leaf++;
+      std::vector<Tensor> derivatives(order);
+      Tensor x;
+      for (std::size_t k = 0; k < order; ++k) {
+        if (along[k].empty() || along[k][at].is_none()) continue;
+        if (!x.defined()) {
+          x = differentiable_leaf(o, true, what);
+          require_differentiable(x, what);
+        }
+        derivatives[k] = direction(along[k][at], x.aval(), what, "a derivative of an input");
+      }
+      return x.defined() ? wrapped(run.trace(x, derivatives)) : py::reinterpret_borrow<py::object>(o);
+    }));
+  }
+  const py::object out = fn(*py::tuple(traced), **kwargs);
+  output_leaves(out, what);
+  py::list derivatives;
+  for (std::size_t k = highest ? order : 1; k <= order; ++k)
+    derivatives.append(map_leaves(out, [&](py::handle o) -> py::object {
+      if (o.is_none()) return py::none();
+      return wrapped(run.derivative(is_tensor(o.ptr()) ? value_of(o.ptr()) : tensor_from(o), k));
+    }));
+  return py::make_tuple(lowered(out, run), derivatives);
+}
+
+// (value, derivatives along the directions, sum of second derivatives along them) of fn, a function of one tensor, each
+// in the structure of the output.
+py::tuple laplacian_function(const py::function& fn, const Tensor& x, const Tensor& directions) {
+  py::object out;
+  const Function f = [&](const TensorList& in) {
+    out = fn(wrapped(in[0]));
+    return output_leaves(out, "laplacian");
+  };
+  const LaplacianResult r = laplacian_at(f, x, directions);
+  const auto structured = [&](const TensorList& results) {
+    std::size_t next = 0;
+    return map_leaves(
+        out, [&](py::handle o) -> py::object { return o.is_none() ? py::none() : wrapped(results[next++]); });
+  };
+  return py::make_tuple(structured(r.values), structured(r.slopes), structured(r.laplacians));
+}
+
 // Derivatives of all outputs by the arguments at the positions: in the structure of the output, each tensor of which
 // becomes a tuple with one entry per position (`single`: that entry), in the structure of the argument.
 py::tuple jacobian_function(const py::function& fn, const py::tuple& args, const py::dict& kwargs,
@@ -310,6 +370,19 @@ void define_transforms(py::module_& m) {
   m.def("jvp", jvp_function, arg("fn"), arg("args"), arg("tangents"), arg("kwargs"), arg("has_aux"),
         "jvp(fn: Callable[..., Any], args: tuple[Any, ...], tangents: tuple[Any, ...], kwargs: dict[str, Any], "
         "has_aux: bool) -> tuple[Any, Any]\n\nValue of fn and its derivative along the tangents.");
+  m.def("jet", jet_function, arg("fn"), arg("args"), arg("series"), arg("kwargs"), arg("order"), arg("highest"),
+        arg("what"),
+        "jet(fn: Callable[..., Any], args: tuple[Any, ...], series: tuple[tuple[Any, ...], ...], kwargs: dict[str, "
+        "Any], order: int, highest: bool, what: str) -> tuple[Any, list[Any]]\n\nValue of fn and its derivatives "
+        "along curves, of all orders or the highest alone.");
+  m.def(
+      "laplacian",
+      [](const py::function& fn, py::handle x, py::handle directions) {
+        return laplacian_function(fn, tensor_from(x), tensor_from(directions));
+      },
+      arg("fn"), arg("x"), arg("directions"),
+      "laplacian(fn: Callable[[Tensor], Any], x: Tensor, directions: Tensor) -> tuple[Any, Any, Any]\n\nValue of fn, "
+      "its derivatives along directions, and the sum of its second derivatives along them.");
   m.def("jacobian", jacobian_function, arg("fn"), arg("args"), arg("kwargs"), arg("positions"), arg("single"),
         arg("mode"), arg("has_aux"), arg("what"),
         "jacobian(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], positions: Sequence[int], "

@@ -50,6 +50,7 @@ from evolute.optimize import minimize
 from evolute.parameter import Parameter, ParameterTuple
 from evolute.serialization import load_checkpoint, load_param_into_net, save_checkpoint
 from evolute.sparse import hessian_sparsity, jacobian_sparsity, sparse_hessian, sparse_jacobian
+from evolute.taylor import derivative, jet
 from evolute.transforms import (
     GradOperation,
     get_grad,
@@ -85,6 +86,7 @@ __all__ = [
     "context",
     "custom_jvp",
     "custom_vjp",
+    "derivative",
     "dtype",
     "dtype_to_nptype",
     "dtype_to_pytype",
@@ -105,6 +107,7 @@ __all__ = [
     "jacobian",
     "jacobian_sparsity",
     "jacrev",
+    "jet",
     "jit",
     "jvp",
     "linear_solve",

@@ -85,16 +85,18 @@ Ref<Body> make_body(std::span<const Aval> inputs, const BodyFunction& f) {
   return make_ref<Body>(recording.finish(f(in)));
 }
 
-Pushed push_forward(const Graph& graph, std::span<const Tensor> inputs, std::span<const Tensor> tangents) {
-  auto jet = make_ref<Jet>();
+Pushed push_forward(const Graph& graph, std::size_t order, std::span<const Tensor> inputs,
+                    std::span<const Tensor> series) {
+  auto jet = make_ref<Jet>(order);
   LevelScope scope(*jet);
   std::vector<Tensor> in;
   for (std::size_t i = 0; i < inputs.size(); ++i)
-    in.push_back(tangents[i].defined() ? jet->trace(inputs[i], tangents[i]) : inputs[i]);
+    in.push_back(jet->trace(inputs[i], series.subspan(i * order, order)));
   Pushed result;
   for (const Tensor& y : replay(graph, in)) {
     result.outputs.push_back(jet->lower(y));
-    result.tangents.push_back(jet->tangent(y));
+    for (const Tensor& c : jet->series(y)) result.series.push_back(c);
+    result.series.resize(result.outputs.size() * order);
   }
   return result;
 }

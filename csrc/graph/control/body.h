@@ -46,12 +46,14 @@ std::vector<Tensor> replay(const Graph& graph, std::span<const Tensor> inputs);
 using BodyFunction = std::function<std::vector<Tensor>(std::span<const Tensor>)>;
 Ref<Body> make_body(std::span<const Aval> inputs, const BodyFunction& f);
 
-// Derivatives of a replay. Undefined (co)tangents are zero. `push_forward` gives the outputs and their tangents;
-// `pull_back` the gradients of the wanted inputs, undefined for all others.
+// Derivatives of a replay. Undefined (co)tangents are zero. `push_forward` gives the outputs and their tangents, or as
+// many Taylor coefficients of each as the order says; `pull_back` the gradients of the wanted inputs, undefined for all
+// others.
 struct Pushed {
-  std::vector<Tensor> outputs, tangents;
+  std::vector<Tensor> outputs, series;
 };
-Pushed push_forward(const Graph& graph, std::span<const Tensor> inputs, std::span<const Tensor> tangents);
+Pushed push_forward(const Graph& graph, std::size_t order, std::span<const Tensor> inputs,
+                    std::span<const Tensor> series);
 std::vector<Tensor> pull_back(const Graph& graph, std::span<const Tensor> inputs, const Mask& wanted,
                               std::span<const Tensor> cotangents);
 

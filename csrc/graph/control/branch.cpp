@@ -40,6 +40,28 @@ Mask defined_in(std::span<const Tensor> tensors) {
   return mask;
 }
 
+Mask moving_in(const JvpArgs& a, std::size_t first) {
+  Mask moving;
+  for (std::size_t i = first; i < a.in.size(); ++i) moving.push_back(a.moves(i));
+  return moving;
+}
+
+std::vector<Tensor> series_of(std::span<const Tensor> series, std::size_t order, std::span<const Tensor> like,
+                              const Mask& moving) {
+  std::vector<Tensor> result;
+  for (std::size_t i = 0; i < moving.size(); ++i)
+    for (std::size_t k = 0; moving[i] && k < order; ++k) {
+      const Tensor& c = series[i * order + k];
+      result.push_back(c.defined() ? c : zeros_like(like[i]));
+    }
+  return result;
+}
+
+void add_series(std::vector<Aval>& to, std::span<const Aval> avals, const Mask& moving, std::size_t order) {
+  for (std::size_t i = 0; i < avals.size(); ++i)
+    if (moving[i]) to.insert(to.end(), order, avals[i]);
+}
+
 std::vector<Tensor> apply_many(const Op& op, const AttrsPtr& attrs, std::span<const Tensor> in, std::size_t n) {
   std::vector<Tensor> out(n);
   apply(op, attrs, in, out);
@@ -75,20 +97,18 @@ Mask both(Mask a, const Mask& b) {
 }
 bool none(const Mask& m) { return std::find(m.begin(), m.end(), true) == m.end(); }
 
-// inputs | tangents of the marked ones -> outputs | tangents of the marked ones
-Ref<Body> forward_body(const Body& body, const Mask& moving, const Mask& moved) {
+// inputs | series of the marked ones -> outputs | series of the marked ones
+Ref<Body> forward_body(const Body& body, const Mask& moving, const Mask& moved, std::size_t order) {
   const std::size_t n = moving.size();
   std::vector<Aval> inputs;
   for (std::size_t i = 0; i < n; ++i) inputs.push_back(body.input(i));
-  for (std::size_t i = 0; i < n; ++i)
-    if (moving[i]) inputs.push_back(body.input(i));
+  const std::vector<Aval> values = inputs;
+  add_series(inputs, values, moving, order);
   return make_body(inputs, [&](std::span<const Tensor> in) {
     Groups groups(in);
     const auto primal = groups.take(n);
-    Pushed p = push_forward(body.graph(), primal, groups.take(moving));
-    for (std::size_t i = 0; i < moved.size(); ++i)
-      if (moved[i]) p.outputs.push_back(p.tangents[i].defined() ? p.tangents[i] : zeros_like(p.outputs[i]));
-    return p.outputs;
+    const Pushed p = push_forward(body.graph(), order, primal, groups.take(moving, order));
+    return concatenated({p.outputs, series_of(p.series, order, p.outputs, moved)});
   });
 }
 
@@ -114,7 +134,7 @@ void give_grads(VjpArgs& a, const Mask& wanted, std::size_t first, std::span<con
 void give_pushed(JvpArgs& a, const Mask& moved, std::span<const Tensor> results) {
   Groups groups(results);
   std::ranges::copy(groups.take(a.out.size()), a.out.begin());
-  std::ranges::copy(groups.take(moved), a.out_tangents.begin());
+  std::ranges::copy(groups.take(moved, a.order), a.out_tangents.begin());
 }
 
 std::size_t count(const Mask& m) { return static_cast<std::size_t>(std::count(m.begin(), m.end(), true)); }
@@ -149,15 +169,15 @@ void vjp_call(const Op& op, VjpArgs& a) {
   give_grads(a, wanted, 0, apply_many(op, attrs, concatenated({a.in, selected(a.cotangents, pulled)}), count(wanted)));
 }
 
-void jvp_call(const Op& op, JvpArgs& a) {
+void push_call(const Op& op, JvpArgs& a) {
   const CallAttrs& c = call_attrs(a.attrs);
-  const Mask moving = defined_in(a.tangents);
+  const Mask moving = moving_in(a);
   const Mask moved = reached_outputs(c.body->graph(), moving);
-  const auto attrs = c.derived<CallAttrs>(key_of("forward", {moving}), [&] {
-    return make_ref<CallAttrs>(forward_body(*c.body, moving, moved), c.planned);
+  const auto attrs = c.derived<CallAttrs>(key_of(cat("forward ", a.order), {moving}), [&] {
+    return make_ref<CallAttrs>(forward_body(*c.body, moving, moved, a.order), c.planned);
   });
-  give_pushed(a, moved,
-              apply_many(op, attrs, concatenated({a.in, selected(a.tangents, moving)}), a.out.size() + count(moved)));
+  const std::vector<Tensor> in = concatenated({a.in, series_of(a.tangents, a.order, a.in, moving)});
+  give_pushed(a, moved, apply_many(op, attrs, in, a.out.size() + a.order * count(moved)));
 }
 
 void batch_call(const Op& op, BatchArgs& a) {
@@ -196,16 +216,16 @@ void vjp_cond(const Op& op, VjpArgs& a) {
   give_grads(a, wanted, 1, apply_many(op, attrs, concatenated({a.in, selected(a.cotangents, pulled)}), count(wanted)));
 }
 
-void jvp_cond(const Op& op, JvpArgs& a) {
+void push_cond(const Op& op, JvpArgs& a) {
   const CondAttrs& c = cond_attrs(a.attrs);
-  const std::span<const Tensor> tangents = a.tangents.subspan(1);
-  const Mask moving = defined_in(tangents);
+  const Mask moving = moving_in(a, 1);
   const Mask moved = either(reached_outputs(c.on_true->graph(), moving), reached_outputs(c.on_false->graph(), moving));
-  const auto attrs = c.derived<CondAttrs>(key_of("forward", {moving}), [&] {
-    return make_ref<CondAttrs>(forward_body(*c.on_true, moving, moved), forward_body(*c.on_false, moving, moved));
+  const auto attrs = c.derived<CondAttrs>(key_of(cat("forward ", a.order), {moving}), [&] {
+    return make_ref<CondAttrs>(forward_body(*c.on_true, moving, moved, a.order),
+                               forward_body(*c.on_false, moving, moved, a.order));
   });
-  give_pushed(a, moved,
-              apply_many(op, attrs, concatenated({a.in, selected(tangents, moving)}), a.out.size() + count(moved)));
+  const std::vector<Tensor> series = series_of(a.tangents.subspan(a.order), a.order, a.in.subspan(1), moving);
+  give_pushed(a, moved, apply_many(op, attrs, concatenated({a.in, series}), a.out.size() + a.order * count(moved)));
 }
 
 // A predicate for each example: both branches run for all of them, and each gets what its predicate says.
@@ -243,7 +263,8 @@ const Op& checkpoint_op =
                .infer = infer_call,
                .kernel = kernel_call,
                .vjp = vjp_call,
-               .jvp = jvp_call,
+               .jvp = push_call,
+               .taylor = push_call,
                .batch = batch_call,
                .jvp_gives_out = true,
                .runs_graph = true,
@@ -255,7 +276,8 @@ const Op& cond_op = define_op({.name = "cond",
                                .infer = infer_cond,
                                .kernel = kernel_cond,
                                .vjp = vjp_cond,
-                               .jvp = jvp_cond,
+                               .jvp = push_cond,
+                               .taylor = push_cond,
                                .batch = batch_cond,
                                .jvp_gives_out = true,
                                .runs_graph = true,

@@ -88,6 +88,14 @@ Tensor choose(const Tensor& which, const Tensor& yes, const Tensor& no, int ndim
 std::vector<Aval> avals_of(std::span<const Tensor> tensors);
 std::vector<Tensor> selected(std::span<const Tensor> tensors, const Mask& which);
 Mask defined_in(std::span<const Tensor> tensors);
+// Forward rules carry a tangent, or `order` Taylor coefficients, of each value that moves: those of marked values, with
+// zeros in the place of undefined ones. `like` has the values.
+std::vector<Tensor> series_of(std::span<const Tensor> series, std::size_t order, std::span<const Tensor> like,
+                              const Mask& moving);
+// Which operands of a forward rule move, from `first` on.
+Mask moving_in(const JvpArgs& a, std::size_t first = 0);
+// Appends the abstract values of the marked ones, `order` times each.
+void add_series(std::vector<Aval>& to, std::span<const Aval> avals, const Mask& moving, std::size_t order);
 // Applies an operation with `n` outputs.
 std::vector<Tensor> apply_many(const Op& op, const AttrsPtr& attrs, std::span<const Tensor> in, std::size_t n);
 
@@ -100,11 +108,11 @@ class Groups {
     rest_ = rest_.subspan(n);
     return head;
   }
-  // As many as are marked, each in its place; the others are undefined.
-  std::vector<Tensor> take(const Mask& which) {
-    std::vector<Tensor> group(which.size());
+  // As many as are marked, each in its place; the others are undefined. With `each`, that many in a row of each.
+  std::vector<Tensor> take(const Mask& which, std::size_t each = 1) {
+    std::vector<Tensor> group(which.size() * each);
     for (std::size_t i = 0; i < which.size(); ++i)
-      if (which[i]) group[i] = take(1)[0];
+      if (which[i]) std::ranges::copy(take(each), group.begin() + static_cast<std::ptrdiff_t>(i * each));
     return group;
   }
   std::span<const Tensor> rest() const { return rest_; }

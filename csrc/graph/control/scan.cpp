@@ -371,25 +371,27 @@ void vjp_scan(const Op&, VjpArgs& a) {
   give(nc + nx, r.consts, back.consts);
 }
 
-// ---- Forward mode: one scan of values and tangents
+// ---- Forward and Taylor mode: one scan of values and their tangents or coefficients
 
-void jvp_scan(const Op& op, JvpArgs& a) {
+void push_scan(const Op& op, JvpArgs& a) {
   const ScanAttrs& s = scan_attrs(a.attrs);
   const Graph& graph = s.body->graph();
   const std::size_t nc = s.carries, nx = s.xs, ny = s.ys(), nk = s.consts();
-  const Mask moving = defined_in(a.tangents);
+  const std::size_t order = a.order;
+  const Mask moving = moving_in(a);
   const Mask xs = part(moving, nc, nx), consts = part(moving, nc + nx, nk);
   Mask carry = part(moving, 0, nc);
   while (merge(carry, part(reached_outputs(graph, joined(carry, xs, consts)), 0, nc))) {
   }
   const Mask ys = part(reached_outputs(graph, joined(carry, xs, consts)), nc, ny);
 
-  const auto attrs = s.derived<ScanAttrs>(key_of("jvp", {carry, xs, consts}), [&] {
+  const auto attrs = s.derived<ScanAttrs>(key_of(cat("forward ", order), {carry, xs, consts}), [&] {
     std::vector<Aval> inputs;
-    const auto add = [&](std::size_t first, const Mask& with_tangents) {
-      for (std::size_t i = 0; i < with_tangents.size(); ++i) inputs.push_back(s.body->input(first + i));
-      for (std::size_t i = 0; i < with_tangents.size(); ++i)
-        if (with_tangents[i]) inputs.push_back(s.body->input(first + i));
+    const auto add = [&](std::size_t first, const Mask& which) {
+      std::vector<Aval> values;
+      for (std::size_t i = 0; i < which.size(); ++i) values.push_back(s.body->input(first + i));
+      inputs.insert(inputs.end(), values.begin(), values.end());
+      add_series(inputs, values, which, order);
     };
     add(0, carry);
     add(nc, xs);
@@ -397,34 +399,34 @@ void jvp_scan(const Op& op, JvpArgs& a) {
     const Ref<Body> body = make_body(inputs, [&](std::span<const Tensor> in) {
       Groups groups(in);
       const auto c = groups.take(nc);
-      const std::vector<Tensor> c_dot = groups.take(carry);
+      const std::vector<Tensor> c_dot = groups.take(carry, order);
       const auto x = groups.take(nx);
-      const std::vector<Tensor> x_dot = groups.take(xs);
+      const std::vector<Tensor> x_dot = groups.take(xs, order);
       const auto k = groups.take(nk);
-      const std::vector<Tensor> k_dot = groups.take(consts);
-      Pushed p = push_forward(graph, concatenated({c, x, k}), concatenated({c_dot, x_dot, k_dot}));
-      const Mask moved = joined(carry, ys);
-      for (std::size_t i = 0; i < moved.size(); ++i)
-        if (moved[i] && !p.tangents[i].defined()) p.tangents[i] = zeros_like(p.outputs[i]);
-      const std::span<const Tensor> out(p.outputs), dots(p.tangents);
-      return concatenated(
-          {out.first(nc), selected(dots.first(nc), carry), out.subspan(nc), selected(dots.subspan(nc), ys)});
+      const std::vector<Tensor> k_dot = groups.take(consts, order);
+      const Pushed p = push_forward(graph, order, concatenated({c, x, k}), concatenated({c_dot, x_dot, k_dot}));
+      const std::span<const Tensor> out(p.outputs), series(p.series);
+      return concatenated({out.first(nc), series_of(series, order, out, carry), out.subspan(nc),
+                           series_of(series.subspan(nc * order), order, out.subspan(nc), ys)});
     });
-    return make_ref<ScanAttrs>(body, nc + static_cast<std::size_t>(std::ranges::count(carry, true)),
-                               nx + static_cast<std::size_t>(std::ranges::count(xs, true)), s.length, s.every);
+    return make_ref<ScanAttrs>(body, nc + order * static_cast<std::size_t>(std::ranges::count(carry, true)),
+                               nx + order * static_cast<std::size_t>(std::ranges::count(xs, true)), s.length, s.every);
   });
-  std::vector<Tensor> c_dot;
-  for (std::size_t i = 0; i < nc; ++i)
-    if (carry[i]) c_dot.push_back(a.tangents[i].defined() ? a.tangents[i] : zeros_like(a.in[i]));
-  const std::vector<Tensor> in =
-      concatenated({a.in.first(nc), c_dot, a.in.subspan(nc, nx), selected(a.tangents.subspan(nc, nx), xs),
-                    a.in.subspan(nc + nx), selected(a.tangents.subspan(nc + nx), consts)});
+  std::vector<Tensor> in;
+  const auto take = [&](std::size_t first, const Mask& which) {
+    const auto values = a.in.subspan(first, which.size());
+    in = concatenated({in, values, series_of(a.tangents.subspan(first * order), order, values, which)});
+  };
+  take(0, carry);
+  take(nc, xs);
+  take(nc + nx, consts);
   const std::size_t stores = s.every ? attrs->carries : 0;
   const std::vector<Tensor> out = apply_many(op, attrs, in, attrs->body->graph().outputs.size() + stores);
   Groups groups(out);
   const auto give = [&](std::size_t first, const Mask& with_tangents) {
     std::ranges::copy(groups.take(with_tangents.size()), a.out.begin() + static_cast<std::ptrdiff_t>(first));
-    std::ranges::copy(groups.take(with_tangents), a.out_tangents.begin() + static_cast<std::ptrdiff_t>(first));
+    std::ranges::copy(groups.take(with_tangents, order),
+                      a.out_tangents.begin() + static_cast<std::ptrdiff_t>(first * order));
   };
   give(0, carry);
   give(nc, ys);
@@ -476,7 +478,8 @@ const Op& scan_op = define_op({.name = "scan",
                                .infer = infer_scan,
                                .kernel = kernel_scan,
                                .vjp = vjp_scan,
-                               .jvp = jvp_scan,
+                               .jvp = push_scan,
+                               .taylor = push_scan,
                                .batch = batch_scan,
                                .saves_out = true,
                                .jvp_gives_out = true,

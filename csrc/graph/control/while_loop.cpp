@@ -129,49 +129,48 @@ std::vector<Aval> inputs_of(const Body& body, std::size_t first, std::size_t n) 
   return avals;
 }
 
-// Appends the abstract values of `n` inputs of a body, then those of the marked among them once more.
-void add_with_tangents(std::vector<Aval>& to, std::span<const Aval> avals, const Mask& moving) {
-  to.insert(to.end(), avals.begin(), avals.end());
-  for (std::size_t i = 0; i < avals.size(); ++i)
-    if (moving[i]) to.push_back(avals[i]);
-}
+// ---- Forward and Taylor mode: the same sweeps over values and their series
 
-// ---- Forward mode: the same sweeps over values and tangents
-
-// Body j over state j and its tangents | earlier states, each with tangents | consts and tangents.
-Ref<Body> pushed_sweep(const WhileAttrs& w, std::size_t j, const std::vector<Mask>& moving, const Mask& consts) {
+// Body j over state j and its series | earlier states, each with series | consts and series.
+Ref<Body> pushed_sweep(const WhileAttrs& w, std::size_t j, const std::vector<Mask>& moving, const Mask& consts,
+                       std::size_t order) {
   const Graph& graph = w.sweeps[j]->graph();
-  std::vector<std::size_t> order{j};
-  for (std::size_t i = 0; i < j; ++i) order.push_back(i);
+  std::vector<std::size_t> sweeps{j};
+  for (std::size_t i = 0; i < j; ++i) sweeps.push_back(i);
   std::vector<Aval> inputs;
   std::size_t first = 0;
-  for (std::size_t i : order) {
-    add_with_tangents(inputs, inputs_of(*w.sweeps[j], first, w.states(i)), moving[i]);
-    first += w.states(i);
-  }
-  add_with_tangents(inputs, inputs_of(*w.sweeps[j], first, consts.size()), consts);
+  const auto add = [&](std::size_t n, const Mask& which) {
+    const std::vector<Aval> values = inputs_of(*w.sweeps[j], first, n);
+    inputs.insert(inputs.end(), values.begin(), values.end());
+    add_series(inputs, values, which, order);
+    first += n;
+  };
+  for (std::size_t i : sweeps) add(w.states(i), moving[i]);
+  add(consts.size(), consts);
   return make_body(inputs, [&](std::span<const Tensor> in) {
     Groups groups(in);
-    std::vector<Tensor> primal, tangents;
+    std::vector<Tensor> primal, series;
     const auto take = [&](std::size_t n, const Mask& which) {
       primal = concatenated({primal, groups.take(n)});
-      tangents = concatenated({tangents, groups.take(which)});
+      series = concatenated({series, groups.take(which, order)});
     };
-    for (std::size_t i : order) take(w.states(i), moving[i]);
+    for (std::size_t i : sweeps) take(w.states(i), moving[i]);
     take(consts.size(), consts);
-    Pushed p = push_forward(graph, primal, tangents);
-    for (std::size_t i = 0; i < p.outputs.size(); ++i)
-      if (moving[j][i] && !p.tangents[i].defined()) p.tangents[i] = zeros_like(p.outputs[i]);
-    return concatenated({p.outputs, selected(p.tangents, moving[j])});
+    const Pushed p = push_forward(graph, order, primal, series);
+    return concatenated({p.outputs, series_of(p.series, order, p.outputs, moving[j])});
   });
 }
 
-void jvp_while(const Op& op, JvpArgs& a) {
+void push_while(const Op& op, JvpArgs& a) {
   const WhileAttrs& w = while_attrs(a.attrs);
   std::vector<Mask> moving;  // of each sweep's state
-  Groups tangents(a.tangents);
-  for (std::size_t j = 0; j < w.sweeps.size(); ++j) moving.push_back(defined_in(tangents.take(w.states(j))));
-  const Mask consts = defined_in(tangents.rest());
+  std::size_t from = 0;
+  const Mask operands = moving_in(a);
+  for (std::size_t j = 0; j < w.sweeps.size(); from += w.states(j++)) {
+    const auto first = operands.begin() + static_cast<std::ptrdiff_t>(from);
+    moving.emplace_back(first, first + static_cast<std::ptrdiff_t>(w.states(j)));
+  }
+  const Mask consts(operands.begin() + static_cast<std::ptrdiff_t>(from), operands.end());
   for (std::size_t j = 0; j < w.sweeps.size(); ++j)
     for (bool more = true; more;) {
       Mask in = moving[j];
@@ -184,28 +183,27 @@ void jvp_while(const Op& op, JvpArgs& a) {
         moving[j][i] = moving[j][i] || out[i];
       }
     }
-  std::string key = key_of("jvp", {consts});
+  std::string key = key_of(cat("forward ", a.order), {consts});
   for (const Mask& m : moving) key += key_of("", {m});
   const auto attrs = w.derived<WhileAttrs>(key, [&] {
     std::vector<Ref<Body>> sweeps;
-    for (std::size_t j = 0; j < w.sweeps.size(); ++j) sweeps.push_back(pushed_sweep(w, j, moving, consts));
+    for (std::size_t j = 0; j < w.sweeps.size(); ++j) sweeps.push_back(pushed_sweep(w, j, moving, consts, a.order));
     return make_ref<WhileAttrs>(w.condition, w.tested, std::move(sweeps));
   });
   std::vector<Tensor> in;
-  Groups primal(a.in), dots(a.tangents);
-  for (std::size_t j = 0; j < w.sweeps.size(); ++j) {
-    const auto s = primal.take(w.states(j)), s_dot = dots.take(w.states(j));
-    in = concatenated({in, s});
-    for (std::size_t i = 0; i < s.size(); ++i)
-      if (moving[j][i]) in.push_back(s_dot[i].defined() ? s_dot[i] : zeros_like(s[i]));
-  }
-  in = concatenated({in, primal.rest(), selected(dots.rest(), consts)});
+  Groups primal(a.in), series(a.tangents);
+  const auto add = [&](std::span<const Tensor> values, const Mask& which) {
+    in = concatenated({in, values, series_of(series.take(values.size() * a.order), a.order, values, which)});
+  };
+  for (std::size_t j = 0; j < w.sweeps.size(); ++j) add(primal.take(w.states(j)), moving[j]);
+  add(primal.rest(), consts);
   const std::vector<Tensor> out = apply_many(op, attrs, in, attrs->all_states());
   Groups groups(out);
   std::size_t at = 0;
   for (std::size_t j = 0; j < w.sweeps.size(); ++j) {
     std::ranges::copy(groups.take(w.states(j)), a.out.begin() + static_cast<std::ptrdiff_t>(at));
-    std::ranges::copy(groups.take(moving[j]), a.out_tangents.begin() + static_cast<std::ptrdiff_t>(at));
+    std::ranges::copy(groups.take(moving[j], a.order),
+                      a.out_tangents.begin() + static_cast<std::ptrdiff_t>(at * a.order));
     at += w.states(j);
   }
 }
@@ -430,7 +428,8 @@ const Op& while_op = define_op({.name = "while_loop",
                                 .infer = infer_while,
                                 .kernel = kernel_while,
                                 .vjp = vjp_while,
-                                .jvp = jvp_while,
+                                .jvp = push_while,
+                                .taylor = push_while,
                                 .batch = batch_while,
                                 .jvp_gives_out = true,
                                 .runs_graph = true,

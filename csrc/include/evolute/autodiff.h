@@ -32,6 +32,25 @@ EVOLUTE_API VjpResult vjp(const Function& f, const TensorList& inputs);
 EVOLUTE_API std::pair<TensorList, TensorList> jvp(const Function& f, const TensorList& inputs,
                                                   const TensorList& tangents);
 
+/// Derivatives of f along a curve, by Taylor mode: with inputs x(t), the values of f at t = 0 and its derivatives by t of
+/// orders 1 to K, for a cost that grows as K².
+/// \param series per input its derivatives by t, x', x'', …, of its shape and dtype; undefined and missing ones are zero.
+///               The longest gives K; ValueError if that is 0.
+/// \return values, and per output its K derivatives
+EVOLUTE_API std::pair<TensorList, std::vector<TensorList>> jet(const Function& f, const TensorList& inputs,
+                                                               const std::vector<TensorList>& series);
+
+/// What `laplacian_at` gives, per output of f.
+struct LaplacianResult {
+  TensorList values;
+  TensorList slopes;      ///< derivatives along the directions, of shape (directions, *output)
+  TensorList laplacians;  ///< the sum over the directions of second derivatives
+};
+/// Second derivatives of f along directions, summed: with unit vectors the Laplacian. Taylor mode along all directions at
+/// once in which only the sum of second derivatives is carried, for the cost of (directions + 2) runs of f.
+/// \param directions of shape (directions, *x.shape)
+EVOLUTE_API LaplacianResult laplacian_at(const Function& f, const Tensor& x, const Tensor& directions);
+
 /// Value and gradients of the sum of all elements of f's outputs, with respect to the inputs and to the variables.
 struct Gradients {
   TensorList outputs;
@@ -82,6 +101,8 @@ EVOLUTE_API Tensor grad_at(const Function& f, const TensorList& x, int position)
 EVOLUTE_API Tensor jacfwd_at(const Function& f, const TensorList& x, int position);
 EVOLUTE_API Tensor jacrev_at(const Function& f, const TensorList& x, int position);
 EVOLUTE_API Tensor jacobian_at(const Function& f, const TensorList& x, int position);
+EVOLUTE_API Tensor derivative_at(const Function& f, const TensorList& x, int order, int position);
+EVOLUTE_API Tensor laplacian_of(const Function& f, const Tensor& x);
 EVOLUTE_API Tensor hessian_at(const Function& f, const TensorList& x, int position);
 EVOLUTE_API Tensor hvp_at(const Function& f, const TensorList& x, const Tensor& v, int position);
 EVOLUTE_API TensorList custom_vjp_at(const Function& f, const KeepingFunction& forward, const BackwardRule& backward,
@@ -114,6 +135,19 @@ auto jacrev(F f, int position = 0) {
   return [f = detail::as_function(std::move(f)), position](const std::convertible_to<Tensor> auto&... x) {
     return detail::jacrev_at(f, TensorList{x...}, position);
   };
+}
+/// Derivative of the given order of f, of its first output's shape, with respect to argument `position`, all of whose
+/// elements move alike: f⁽ⁿ⁾(x) where f is elementwise in x, or x a number. By Taylor mode; see jet.
+template <class F>
+auto derivative(F f, int order, int position = 0) {
+  return [f = detail::as_function(std::move(f)), order, position](const std::convertible_to<Tensor> auto&... x) {
+    return detail::derivative_at(f, TensorList{x...}, order, position);
+  };
+}
+/// Laplacian of f, the sum of its second derivatives by all elements of its argument; see laplacian_at.
+template <class F>
+auto laplacian(F f) {
+  return [f = detail::as_function(std::move(f))](const Tensor& x) { return detail::laplacian_of(f, x); };
 }
 /// Hessian of a scalar f with respect to argument `position`, forward over reverse; shape (*x.shape, *x.shape).
 template <class F>

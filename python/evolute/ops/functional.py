@@ -16,6 +16,8 @@ from evolute.jacobians import jacrev as jacrev
 from evolute.ops._aliases import *  # noqa: F403
 from evolute.ops._clip import *  # noqa: F403
 from evolute.ops._functions import *  # noqa: F403
+from evolute.taylor import derivative as derivative
+from evolute.taylor import jet as jet
 from evolute.transforms import get_grad as get_grad
 from evolute.transforms import grad as grad
 from evolute.transforms import jvp as jvp
