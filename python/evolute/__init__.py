@@ -46,6 +46,7 @@ from evolute.custom import custom_jvp, custom_vjp, linear_transpose, linearize
 from evolute.dtype import dtype_to_nptype, dtype_to_pytype, pytype_to_dtype
 from evolute.implicit import linear_solve, root
 from evolute.jacobians import hessian, hvp, jacfwd, jacobian, jacrev
+from evolute.operators import biharmonic, curl, directional_derivative, divergence, laplacian, partial
 from evolute.optimize import minimize
 from evolute.parameter import Parameter, ParameterTuple
 from evolute.serialization import load_checkpoint, load_param_into_net, save_checkpoint
@@ -79,14 +80,18 @@ __all__ = [
     "TraceError",
     "UnknownValueError",
     "__version__",
+    "biharmonic",
     "bool_",
     "check_grads",
     "checkpoint",
     "common",
     "context",
+    "curl",
     "custom_jvp",
     "custom_vjp",
     "derivative",
+    "directional_derivative",
+    "divergence",
     "dtype",
     "dtype_to_nptype",
     "dtype_to_pytype",
@@ -110,6 +115,7 @@ __all__ = [
     "jet",
     "jit",
     "jvp",
+    "laplacian",
     "linear_solve",
     "linear_transpose",
     "linearize",
@@ -120,6 +126,7 @@ __all__ = [
     "nn",
     "num_threads",
     "ops",
+    "partial",
     "pytype_to_dtype",
     "recompute",
     "root",
