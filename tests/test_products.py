@@ -330,3 +330,13 @@ def test_einsum_errors(equation, shapes, message):
 def test_einsum_needs_an_operand():
     with pytest.raises((ValueError, TypeError)):
         ops.einsum("i->i")
+
+
+def test_products_that_are_broadcast_are_not_accumulated():
+    rng = np.random.default_rng(0)
+    a, b, c, d = (Tensor(rng.standard_normal(s)) for s in ((5, 4), (4, 3), (1, 2), (2, 3)))
+
+    def fn(a, b, c, d):
+        return a @ b + c @ d
+
+    np.testing.assert_allclose(ev.jit(fn)(a, b, c, d).asnumpy(), fn(a, b, c, d).asnumpy(), 1e-14)

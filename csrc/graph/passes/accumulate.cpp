@@ -30,6 +30,7 @@ class Accumulation {
     for (const int i : {second, 1 - second}) {
       const ValueId product = add.in[static_cast<std::size_t>(i)], other = add.in[static_cast<std::size_t>(1 - i)];
       if (!is_own_product(product) || !may_start_from(other, add)) continue;
+      if (graph_.values[index(product)] != graph_.values[index(add.out[0])]) continue;  // it is broadcast
       const Graph::Node& m = graph_.nodes[static_cast<std::size_t>(maker_[index(product)])];
       add = {&matmul_add_op, m.attrs, {m.in[0], m.in[1], other}, add.out};
       return;
