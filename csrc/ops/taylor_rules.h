@@ -26,7 +26,13 @@ void give_series(JvpArgs& a, std::size_t i, const Series& y) {
 
 template <class F>
 void taylor_unary(const Op&, JvpArgs& a) {
-  give_series(a, 0, on_series(F{}, operand(a, 0)));
+  const Series x = operand(a, 0);
+  if (a.order != 2 || x.at(2).defined()) return give_series(a, 0, on_series(F{}, x));
+  // Along a line to second order, f' c and f'' c²/2: in Laplacians f'' is then a factor of the sum over all directions.
+  const Expr r = F::residual == Residual::x ? a.in[0] : a.out[0];
+  const Expr slope = F::template d1<Expr>(r), change = F::template d2<Expr>(r);
+  const Expr curvature = 0.5 * (F::residual == Residual::x ? change : change * slope);
+  give_series(a, 0, {a.out[0], {times(slope, x.at(1)), times(curvature, square(x.at(1)))}});
 }
 template <class F>
 void taylor_binary(const Op&, JvpArgs& a) {
