@@ -38,6 +38,7 @@ TORCH_FUNC = Peer("torch", "func")
 TORCH_COMPILE = Peer("torch", "compile")
 JAX = Peer("jax", "jit")
 JAX_VMAP = Peer("jax", "vmap")
+FOLX = Peer("jax", "folx")
 NUMPY = Peer("numpy")
 COPY = Peer("copy")
 COPY_PASSES = Peer("copy", "passes")
@@ -218,6 +219,21 @@ def example_gradients() -> Iterator[Case]:
     yield Case("MLP", "example_gradients", {"batch": 1024}, (EVOLUTE_JIT, EVOLUTE, JAX, TORCH_FUNC), 1e-4)
 
 
+def taylor() -> Iterator[Case]:
+    """One derivative of high order. Its rounding errors grow with the order, and single precision is what is used."""
+    for order in range(1, 11):
+        peers = (EVOLUTE_JIT, JAX) if order <= 8 else (EVOLUTE_JIT,)
+        yield Case(f"order {order}", "derivative", {"points": 10_000, "order": order}, peers, 1e-3)
+
+
+def laplacian() -> Iterator[Case]:
+    for dimensions in (10, 100):
+        for width in (64, 256):
+            arguments = {"points": 1000, "dimensions": dimensions, "width": width}
+            name = f"{dimensions} dimensions, {width} wide"
+            yield Case(name, "laplacian", arguments, (EVOLUTE_JIT, EVOLUTE, FOLX, JAX), 1e-4)
+
+
 def compile_time() -> Iterator[Case]:
     arguments = {"points": 10_000, "residual": "plain"}
     yield Case("Burgers step", "burgers_compile", arguments, (EVOLUTE_JIT, JAX, JAX_VMAP, MINDSPORE), 1e-3)
@@ -254,6 +270,8 @@ SUITES = {
         Suite("rosenbrock", "Second derivatives of Rosenbrock's function, n = 500, float64", rosenbrock),
         Suite("sparse", "Hessian of the extended Rosenbrock function, float64: sparse, and whole", sparse),
         Suite("examples", "Gradient of each of 1,024 examples, MLP 24-64-64-1, float32", example_gradients),
+        Suite("taylor", "Derivative of a network at 10⁴ points by its order, MLP 1-64-64-64-1 tanh, float32", taylor),
+        Suite("laplacian", "Laplacian of a network at 10³ points, four layers, tanh, float32", laplacian),
         Suite("compile_time", "First call of a compiled function: recording, compiling and one run", compile_time),
         Suite(
             "memory",

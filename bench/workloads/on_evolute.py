@@ -262,6 +262,20 @@ def forces(variant: str, batch: int) -> Any:
     return lambda: step(params, x, target)
 
 
+def derivative(variant: str, points: int, order: int) -> Any:
+    params = network_params(problems.TAYLOR_WIDTHS)
+    x = Tensor(problems.points(points, 1))
+    fn = compiled(lambda params, x: ops.derivative(lambda x: network(params, x), x, order)[1], variant)
+    return lambda: fn(params, x)
+
+
+def laplacian(variant: str, points: int, dimensions: int, width: int) -> Any:
+    params = network_params(problems.laplacian_widths(dimensions, width))
+    x = Tensor(problems.points(points, dimensions))
+    fn = compiled(lambda params, x: ev.laplacian(lambda x: network(params, x)[0])(x), variant)
+    return lambda: fn(params, x)
+
+
 def example_gradients(variant: str, batch: int) -> Any:
     params = network_params(problems.EXAMPLES_WIDTHS)
     x, y = tensors(problems.examples(batch))
@@ -323,6 +337,8 @@ WORKLOADS = {
     "burgers": burgers,
     "burgers_compile": burgers_compile,
     "forces": forces,
+    "derivative": derivative,
+    "laplacian": laplacian,
     "example_gradients": example_gradients,
     "hessian": hessian,
     "hvp": hvp,

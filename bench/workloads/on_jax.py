@@ -281,6 +281,36 @@ def forces(variant: str, batch: int) -> Any:
     return waiting(jax.jit(jax.value_and_grad(loss)), params, x, target)
 
 
+def derivative(variant: str, points: int, order: int) -> Any:
+    from jax.experimental.jet import jet
+
+    params = network_params(problems.TAYLOR_WIDTHS)
+    (x,) = arrays((problems.points(points, 1),))
+
+    def fn(params: Any, x: Any) -> Any:
+        series = [jnp.ones_like(x)] + [jnp.zeros_like(x)] * (order - 1)
+        return jet(lambda x: network(params, x), (x,), (series,))[1][-1]
+
+    return waiting(jax.jit(fn), params, x)
+
+
+def laplacian(variant: str, points: int, dimensions: int, width: int) -> Any:
+    params = network_params(problems.laplacian_widths(dimensions, width))
+    (x,) = arrays((problems.points(points, dimensions),))
+
+    def of_point(params: Any, x: Any) -> Any:
+        def u(x: Any) -> Any:
+            return network(params, x)[0]
+
+        if variant == "folx":
+            import folx
+
+            return folx.forward_laplacian(u)(x).laplacian
+        return jnp.trace(jax.hessian(u)(x))
+
+    return waiting(jax.jit(jax.vmap(of_point, (None, 0))), params, x)
+
+
 def example_gradients(variant: str, batch: int) -> Any:
     params = network_params(problems.EXAMPLES_WIDTHS)
     x, y = arrays(problems.examples(batch))
@@ -334,6 +364,8 @@ WORKLOADS = {
     "burgers": burgers,
     "burgers_compile": burgers_compile,
     "forces": forces,
+    "derivative": derivative,
+    "laplacian": laplacian,
     "example_gradients": example_gradients,
     "hessian": hessian,
     "hvp": hvp,

@@ -146,6 +146,20 @@ def force_batch(batch: int) -> tuple[Array, Array]:
     return rng.standard_normal(shape).astype("float32"), rng.standard_normal(shape).astype("float32")
 
 
+# ---- High derivatives and Laplacians ---------------------------------------------------------------------------------
+
+TAYLOR_WIDTHS = (1, 64, 64, 64, 1)
+
+
+def laplacian_widths(dimensions: int, width: int) -> tuple[int, ...]:
+    return dimensions, width, width, width, 1
+
+
+def points(count: int, dimensions: int) -> Array:
+    """Points of the cube [−1, 1]ᵈ, (count, dimensions)."""
+    return random("points").uniform(-1, 1, (count, dimensions)).astype("float32")
+
+
 # ---- Gradients of each example ---------------------------------------------------------------------------------------
 
 EXAMPLES_WIDTHS = (24, 64, 64, 1)
