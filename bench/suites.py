@@ -223,7 +223,7 @@ def taylor() -> Iterator[Case]:
     """One derivative of high order. Its rounding errors grow with the order, and single precision is what is used."""
     for order in range(1, 11):
         peers = (EVOLUTE_JIT, JAX) if order <= 8 else (EVOLUTE_JIT,)
-        yield Case(f"order {order}", "derivative", {"points": 10_000, "order": order}, peers, 1e-3)
+        yield Case(f"order {order}", "high_derivative", {"points": 10_000, "order": order}, peers, 1e-3)
 
 
 def laplacian() -> Iterator[Case]:

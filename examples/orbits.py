@@ -1,13 +1,13 @@
 """Orbits by Taylor series: a harmonic oscillator and Kepler's ellipse, integrated with steps of order 20.
 
-A solution of y' = f(y) has the derivatives y'' = d/dt f(y), y''' = d²/dt² f(y), …, and Taylor mode gives each of them from
-those before: `jet(f, y, [y', …, y^(k)])` has d^k/dt^k f(y) = y^(k+1) as its last result. Nothing is derived by hand, and f
-may be any program. A step adds up the series, h further on. With 20 terms the steps are long and the error is rounding:
-over a hundred orbits the energy drifts by 4·10⁻¹⁴ and the body ends within 10⁻¹⁰ of where it began. The leapfrog method with 20
-times as many steps is off by 5·10⁻⁵ in energy and by a third of the ellipse's half axis in place.
+A solution of y' = f(y) has the derivatives y'' = d/dt f(y), y''' = d²/dt² f(y), …, and Taylor mode gives each of them
+from those before: `jet(f, y, [y', …, y^(k)])` has d^k/dt^k f(y) = y^(k+1) as its last result. Nothing is derived by
+hand, and f may be any program. A step adds up the series, h further on. With 20 terms the steps are long and the error
+is rounding: over a hundred orbits the energy drifts by 4·10⁻¹⁴ and the body ends within 10⁻¹⁰ of where it began. The
+leapfrog method with 20 times as many steps is off by 5·10⁻⁵ in energy, and by a third of the ellipse's half axis.
 
-All steps run in one compiled loop (`ops.scan`), whose body is recorded once: as the series of each order begins with those of
-the lower ones, what they share is computed once, and a step of order n costs n² operations.
+All steps run in one compiled loop (`ops.scan`), whose body is recorded once: as the series of each order begins with
+those of the lower ones, what they share is computed once, and a step of order n costs n² operations.
 
 Run ``python orbits.py``; it prints the drift and writes a picture.
 """
@@ -35,7 +35,7 @@ ORDER = 20
 
 
 def oscillator(y: Tensor) -> Tensor:
-    """x'' = −x."""
+    """X'' = −x."""
     return ops.stack([y[1], -y[0]])
 
 
@@ -44,7 +44,7 @@ def oscillator_energy(y: Array) -> Array:
 
 
 def kepler(y: Tensor) -> Tensor:
-    """r'' = −r / |r|³ in the plane."""
+    """R'' = −r / |r|³ in the plane."""
     r = y[:2]
     return ops.concat([y[2:], -r * ops.sum(r * r) ** -1.5])
 
@@ -139,29 +139,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--plot", metavar="FILE", default="orbits.png", help="the picture (needs matplotlib)")
     options = parser.parse_args(arguments)
 
-    per_orbit = {"oscillator": 7, "kepler": 120}  # steps of the series
     drifts: dict[str, tuple[Array, Array]] = {}
-    start = ellipse(options.eccentricity)
-    results = {}
-    for name, f, energy, y in (
-        ("oscillator", oscillator, oscillator_energy, np.array([1.0, 0.0])),
-        ("kepler", kepler, kepler_energy, start),
-    ):
-        n = per_orbit[name]
-        states = integrate(f, y, 2 * math.pi / n, n * options.orbits)
-        results[name] = states
-        error = drift(energy(states))
-        drifts[f"{name}, {n} steps of order {ORDER}"] = np.arange(len(states)) / n, error
-        period = np.abs(states[n * options.orbits] - states[0]).max()
-        print(f"{name:10}  {n:3} steps per orbit   energy drift {error.max():.1e}   after {options.orbits} orbits {period:.1e} off")
-    n = ORDER * per_orbit["kepler"]
-    rough = leapfrog(kepler, start, 2 * math.pi / n, n * options.orbits)
-    error = drift(kepler_energy(rough))
-    drifts[f"kepler, {n} steps of leapfrog"] = np.arange(len(rough)) / n, error
-    off = np.abs(rough[-1] - rough[0]).max()
-    print(f"leapfrog    {n:3} steps per orbit   energy drift {error.max():.1e}   after {options.orbits} orbits {off:.1e} off")
+
+    def report(name: str, method: str, steps: int, states: Array, energy: Array) -> None:
+        off, most = np.abs(states[-1] - states[0]).max(), drift(energy).max()
+        print(f"{name:10} {steps:5} steps of {method} per orbit: energy drifts by {most:.1e}, place by {off:.1e}")
+        drifts[f"{name}, {steps} steps of {method}"] = np.arange(len(states)) / steps, drift(energy)
+
+    series, start = f"order {ORDER}", ellipse(options.eccentricity)
+    states = integrate(oscillator, np.array([1.0, 0.0]), 2 * math.pi / 7, 7 * options.orbits)
+    report("oscillator", series, 7, states, oscillator_energy(states))
+    orbit = integrate(kepler, start, 2 * math.pi / 120, 120 * options.orbits)
+    report("kepler", series, 120, orbit, kepler_energy(orbit))
+    rough = leapfrog(kepler, start, 2 * math.pi / 2400, 2400 * options.orbits)
+    report("kepler", "leapfrog", 2400, rough, kepler_energy(rough))
     if options.plot:
-        plot(options.plot, results["kepler"], rough[:: max(1, n // 200)], drifts)
+        plot(options.plot, orbit, rough[::12], drifts)
         print("picture:", options.plot)
     return 0
 

@@ -1,14 +1,14 @@
 """Bound states of a small quantum system, by a loss made of Laplacians.
 
-Two coupled anharmonic oscillators, H = −½ Δ + V with V = ½ (x² + 2 y²) + ½ x² y². Four functions ψ₁, …, ψ₄, the outputs of one
-network times a Gaussian, span a space; the trace of H within it is never below the sum of the four lowest energies (Ky Fan),
-and is minimised:
+Two coupled anharmonic oscillators, H = −½ Δ + V with V = ½ (x² + 2 y²) + ½ x² y². Four functions ψ₁, …, ψ₄, the outputs
+of one network times a Gaussian, span a space; the trace of H within it is never below the sum of the four lowest
+energies (Ky Fan), and is minimised:
 
     loss = trace(S⁻¹ A)   with   S_ij = ∫ ψ_i ψ_j,   A_ij = ∫ ψ_i H ψ_j
 
-Each evaluation takes Δψ at all points of a grid in one run of `laplacian`, and its gradient by all weights goes back through
-that and through the linear solve. At the end the eigenvectors of (A, S) tell the four states apart, and their energies are
-compared with those of a matrix on a fine grid.
+Each evaluation takes Δψ at all points of a grid in one run of `laplacian`, and its gradient by all weights goes back
+through that and through the linear solve. At the end the eigenvectors of (A, S) tell the four states apart, and their
+energies are compared with those of a matrix on a fine grid.
 
 Run ``python quantum.py``; it prints the energies and writes a picture.
 """
@@ -16,6 +16,7 @@ Run ``python quantum.py``; it prints the energies and writes a picture.
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import sys
 from collections.abc import Sequence
@@ -45,7 +46,7 @@ def potential(x: Any, y: Any) -> Any:
 
 def unpack(flat: Tensor) -> list[tuple[Tensor, Tensor]]:
     layers, at = [], 0
-    for n, m in zip(WIDTHS, WIDTHS[1:], strict=False):
+    for n, m in itertools.pairwise(WIDTHS):
         w, b = flat[at : at + n * m], flat[at + n * m : at + n * m + m]
         layers.append((ops.reshape(w, (n, m)), b))
         at += n * m + m
@@ -55,7 +56,7 @@ def unpack(flat: Tensor) -> list[tuple[Tensor, Tensor]]:
 def initial(seed: int = 0) -> Array:
     rng = np.random.default_rng(seed)
     parts = []
-    for n, m in zip(WIDTHS, WIDTHS[1:], strict=False):
+    for n, m in itertools.pairwise(WIDTHS):
         parts += [rng.standard_normal(n * m) / math.sqrt(n), 0.3 * rng.standard_normal(m)]
     return np.concatenate(parts)
 
@@ -91,8 +92,8 @@ def loss(flat: Tensor, x: Tensor, weight: float) -> Tensor:
     return ops.trace(ops.solve(s, a))
 
 
-def solve(steps: int = 400) -> tuple[Array, Array, int]:
-    """Energies, the functions' coefficients (weights of the network, eigenvectors), and evaluations taken."""
+def solve(steps: int = 400) -> tuple[float, Array, int]:
+    """Minimise the loss; return it, the weights, and the number of evaluations."""
     x, weight = grid()
     points = Tensor(x)
     step = ev.jit(ev.value_and_grad(lambda flat: loss(flat, points, weight)))
@@ -101,7 +102,9 @@ def solve(steps: int = 400) -> tuple[Array, Array, int]:
         value, gradient = step(Tensor(flat))
         return value.item(), gradient.asnumpy()
 
-    found = minimize(value_and_gradient, initial(), jac=True, method="L-BFGS-B", options={"maxiter": steps, "maxcor": 30})
+    found = minimize(
+        value_and_gradient, initial(), jac=True, method="L-BFGS-B", options={"maxiter": steps, "maxcor": 30}
+    )
     return found.fun, found.x, found.nfev
 
 
@@ -113,7 +116,7 @@ def states(flat: Array) -> tuple[Array, Array]:
 
 
 def reference(points: int = 40) -> Array:
-    """The lowest energies from a matrix: sinc functions on a grid, exact to many digits."""
+    """Compute the lowest energies from a matrix: sinc functions on a grid, exact to many digits."""
     side = np.linspace(-EXTENT - 0.5, EXTENT + 0.5, points)
     h, i = side[1] - side[0], np.arange(points)
     gap = i[:, None] - i[None, :]

@@ -1,5 +1,6 @@
 """Taylor mode: against mpmath, against nested forward mode, under and over the other transforms."""
 
+import itertools
 import math
 
 import mpmath
@@ -243,7 +244,9 @@ def test_random_programs_in_reverse(program):
     x, v = (Tensor(a) for a in random_arrays(len(program), (3, 3), (3, 3)))
 
     def third(x):
-        return ops.jet(lambda t: ops.sum(interpret(program, x + t * v)), Tensor(0.0, ev.float64), [ONE, None, None])[1][2]
+        return ops.jet(lambda t: ops.sum(interpret(program, x + t * v)), Tensor(0.0, ev.float64), [ONE, None, None])[1][
+            2
+        ]
 
     def nested(x):
         return nest(lambda t: ops.sum(interpret(program, x + t * v)), "fff")(Tensor(0.0, ev.float64))
@@ -257,7 +260,7 @@ def test_random_programs_in_reverse(program):
 def network(seed=0, width=8):
     rng = np.random.default_rng(seed)
     sizes = [1, width, width, 1]
-    return [Tensor(rng.standard_normal(s) / s[0] ** 0.5) for s in zip(sizes, sizes[1:], strict=False)]
+    return [Tensor(rng.standard_normal(s) / s[0] ** 0.5) for s in itertools.pairwise(sizes)]
 
 
 def predict(weights, x):

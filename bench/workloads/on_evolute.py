@@ -262,7 +262,7 @@ def forces(variant: str, batch: int) -> Any:
     return lambda: step(params, x, target)
 
 
-def derivative(variant: str, points: int, order: int) -> Any:
+def high_derivative(variant: str, points: int, order: int) -> Any:
     params = network_params(problems.TAYLOR_WIDTHS)
     x = Tensor(problems.points(points, 1))
     fn = compiled(lambda params, x: ops.derivative(lambda x: network(params, x), x, order)[1], variant)
@@ -337,7 +337,7 @@ WORKLOADS = {
     "burgers": burgers,
     "burgers_compile": burgers_compile,
     "forces": forces,
-    "derivative": derivative,
+    "high_derivative": high_derivative,
     "laplacian": laplacian,
     "example_gradients": example_gradients,
     "hessian": hessian,

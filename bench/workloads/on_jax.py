@@ -281,7 +281,7 @@ def forces(variant: str, batch: int) -> Any:
     return waiting(jax.jit(jax.value_and_grad(loss)), params, x, target)
 
 
-def derivative(variant: str, points: int, order: int) -> Any:
+def high_derivative(variant: str, points: int, order: int) -> Any:
     from jax.experimental.jet import jet
 
     params = network_params(problems.TAYLOR_WIDTHS)
@@ -364,7 +364,7 @@ WORKLOADS = {
     "burgers": burgers,
     "burgers_compile": burgers_compile,
     "forces": forces,
-    "derivative": derivative,
+    "high_derivative": high_derivative,
     "laplacian": laplacian,
     "example_gradients": example_gradients,
     "hessian": hessian,

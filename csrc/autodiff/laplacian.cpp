@@ -80,7 +80,8 @@ void Laplacian::process(const Op& op, const AttrsPtr& attrs, std::span<const Ten
 LaplacianResult laplacian_at(const Function& f, const Tensor& x, const Tensor& directions) {
   const char* what = "laplacian";
   require_differentiable(x, what);
-  if (directions.ndim() == 0) throw ShapeError("laplacian: the directions are a number; they must be along a first axis");
+  if (directions.ndim() == 0)
+    throw ShapeError("laplacian: the directions are a number; they must be along a first axis");
   Aval like = x.aval();
   like.shape.insert(0, directions.shape(0));
   require_like(directions, like, what, "the tensor of directions");

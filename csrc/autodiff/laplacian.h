@@ -1,8 +1,8 @@
 // The forward Laplacian: Taylor mode of second order along many directions at once, collapsed. A value carries its
 // derivatives along all directions, and of its second derivatives along them the sum alone.
 //
-// The second coefficient of a result is Df[c₂] + ½ D²f[c₁, c₁]. The first term is linear, so it may be taken of the sum;
-// the other is what the Taylor rule gives where c₂ is zero. So no op has a rule for this.
+// The second coefficient of a result is Df[c₂] + ½ D²f[c₁, c₁]. The first term is linear, so it may be taken of the
+// sum; the other is what the Taylor rule gives where c₂ is zero. So no op has a rule for this.
 #pragma once
 
 #include <array>

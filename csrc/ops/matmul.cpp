@@ -79,7 +79,8 @@ void vjp_matmul(const Op& op, VjpArgs& v) {
   // One matrix for a batch: its gradient is one product of all rows, not a sum of many.
   if (v.wants(1) && b.ndim() == 2 && g.ndim() > 2 && !f.transpose_a && b.size() > 0) {
     const auto rows = [](const Tensor& x) { return reshape(x, {x.size() / x.shape(-1), x.shape(-1)}); };
-    v.grads[1] = f.transpose_b ? product(op, rows(g), rows(a), true, false) : product(op, rows(a), rows(g), true, false);
+    v.grads[1] =
+        f.transpose_b ? product(op, rows(g), rows(a), true, false) : product(op, rows(a), rows(g), true, false);
   } else if (v.wants(1)) {
     const Tensor t = f.transpose_b ? product(op, g, a, true, f.transpose_a) : product(op, a, g, !f.transpose_a, false);
     v.grads[1] = sum_to(t, v.in_aval[1]->shape);
@@ -126,7 +127,8 @@ void batch_matmul(const Op& op, BatchArgs& v) {
     return reshape(x, {x.shape().product() / std::max<std::int64_t>(k, 1), k});
   };
   if (k > 0 && !v.batched[1] && b.ndim() == 2 && !f.transpose_a && m > 1) {
-    v.out[0] = product(op, a, b, false, f.transpose_b);  // the kernel sees the rows; the axis of examples stays in sight
+    v.out[0] =
+        product(op, a, b, false, f.transpose_b);  // the kernel sees the rows; the axis of examples stays in sight
     return;
   }
   if (k > 0 && !v.batched[1] && b.ndim() == 2 && (!f.transpose_a || m == 1)) {

@@ -98,8 +98,8 @@ struct Op {
   VjpRule vjp = nullptr;  // null: not differentiable (integer or boolean result, or zero derivative)
   JvpRule jvp = nullptr;
   // Null: the forward rule on series of an order less, which gives the derivative of the result. That takes its own
-  // Taylor rule for the values, so the cost grows as the cube of the order; and it doubles with each order for an op that
-  // its own forward rule applies, which therefore needs a rule.
+  // Taylor rule for the values, so the cost grows as the cube of the order; and it doubles with each order for an op
+  // that its own forward rule applies, which therefore needs a rule.
   JvpRule taylor = nullptr;
   BatchRule batch = nullptr;     // every op has one
   std::uint32_t saves_in = ~0u;  // bit i: the reverse rule reads input i (bit 31 stands for all further inputs)
@@ -144,8 +144,8 @@ void jvp_linear_in_first(const Op& op, JvpArgs& a);
 // a + b where an undefined operand is zero.
 Tensor add_cotangents(const Tensor& a, const Tensor& b);
 
-// Taylor rule of ops whose forward rule does not read what moves (linear ones, also piecewise: max, where): that rule for
-// each coefficient.
+// Taylor rule of ops whose forward rule does not read what moves (linear ones, also piecewise: max, where): that rule
+// for each coefficient.
 void taylor_linear(const Op& op, JvpArgs& a);
 // Σ term(i) over i = first, …, last, where undefined terms are zero.
 template <class Term>

@@ -229,9 +229,9 @@ py::tuple jvp_function(const py::function& fn, const py::tuple& args, const py::
   return py::make_tuple(lowered(out, *jet), derivative);
 }
 
-// Value of fn and its derivatives along the curves on which its arguments move. `series` has per argument a tuple of its
-// derivatives by t, as many as the order, each in the argument's structure or None for zero. Of the results there are
-// all orders, or the highest alone.
+// Value of fn and its derivatives along the curves on which its arguments move. `series` has per argument a tuple of
+// its derivatives by t, as many as the order, each in the argument's structure or None for zero. Of the results there
+// are all orders, or the highest alone.
 py::tuple jet_function(const py::function& fn, const py::tuple& args, const py::tuple& series, const py::dict& kwargs,
                        std::size_t order, bool highest, const std::string& name) {
   const char* what = name.c_str();
@@ -283,8 +283,8 @@ py::tuple laplacian_function(const py::function& fn, const Tensor& x, const Tens
   const LaplacianResult r = laplacian_at(f, x, directions);
   const auto structured = [&](const TensorList& results) {
     std::size_t next = 0;
-    return map_leaves(
-        out, [&](py::handle o) -> py::object { return o.is_none() ? py::none() : wrapped(results[next++]); });
+    return map_leaves(out,
+                      [&](py::handle o) -> py::object { return o.is_none() ? py::none() : wrapped(results[next++]); });
   };
   return py::make_tuple(structured(r.values), structured(r.slopes), structured(r.laplacians));
 }

@@ -800,6 +800,20 @@ def jvp(
 ) -> tuple[Any, Any]:
     """Value of fn and its derivative along the tangents."""
 
+def jet(
+    fn: Callable[..., Any],
+    args: tuple[Any, ...],
+    series: tuple[tuple[Any, ...], ...],
+    kwargs: dict[str, Any],
+    order: int,
+    highest: bool,
+    what: str,
+) -> tuple[Any, list[Any]]:
+    """Value of fn and its derivatives along curves, of all orders or the highest alone."""
+
+def laplacian(fn: Callable[[Tensor], Any], x: Tensor, directions: Tensor) -> tuple[Any, Any, Any]:
+    """Value of fn, its derivatives along directions, and the sum of its second derivatives along them."""
+
 def jacobian(
     fn: Callable[..., Any],
     args: tuple[Any, ...],

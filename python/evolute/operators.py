@@ -2,8 +2,8 @@
 
 All take a function of one point, a tensor of shape (d,) at one of its positions, and give a function of the same
 arguments that also takes many points at once: the points may have leading axes, (…, d), which the results then have in
-front. The other arguments are the same for all points. No `vmap` is needed, and the function is written for one point; a
-network written for a batch (n, d) serves as well, given `batched=True`.
+front. The other arguments are the same for all points. No `vmap` is needed, and the function is written for one point;
+a network written for a batch (n, d) serves as well, given `batched=True`.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ def _unit_vectors(x: Tensor) -> Tensor:
 def laplacian(fn: Callable[..., Any], grad_position: int = 0, *, batched: bool = False) -> Callable[..., Any]:
     """Laplacian Δu = Σ ∂²u/∂xᵢ² by a single run of Taylor mode.
 
-    The run carries the derivatives along all d directions, and the sum alone of the second derivatives: about the cost of
-    d + 2 runs of `fn`, and memory that grows as d. Reverse mode would take d runs of `hvp`.
+    The run carries the derivatives along all d directions, and the sum alone of the second derivatives: about the cost
+    of d + 2 runs of `fn`, and memory that grows as d. Reverse mode would take d runs of `hvp`.
 
     Parameters
     ----------
@@ -124,14 +124,14 @@ def biharmonic(fn: Callable[..., Any], grad_position: int = 0, *, batched: bool 
 
 
 def _jacobian(u: Callable[[Tensor], Any], x: Tensor, what: str, d: int | None = None) -> Tensor:
-    """Derivatives by each coordinate, along axis 0."""
+    """Return the derivatives by each coordinate, along axis 0."""
     derivatives = vmap(lambda v: jvp(u, x, v)[1])(_unit_vectors(x))
     got = derivatives.shape[1:] if isinstance(derivatives, Tensor) else type(derivatives).__name__
     if got != x.shape or (d is not None and x.shape != (d,)):
         needs = f"({d},)" if d else "(d,)"
         raise ShapeError(
-            f"{what}: needs a vector field: points and values of shape {needs}, got points of shape {x.shape} and values "
-            f"of shape {got}"
+            f"{what}: needs a vector field: points and values of shape {needs}, got points of shape {x.shape} and "
+            f"values of shape {got}"
         )
     return derivatives  # type: ignore[no-any-return]
 
@@ -155,8 +155,8 @@ def divergence(fn: Callable[..., Any], grad_position: int = 0, *, batched: bool 
 def curl(fn: Callable[..., Any], grad_position: int = 0, *, batched: bool = False) -> Callable[..., Any]:
     """Curl of a vector field of three dimensions, ∇ × u, or of two, ∂u₁/∂x₀ − ∂u₀/∂x₁.
 
-    `fn` maps a point (3,) to a vector (3,), or (2,) to (2,), where the result is a number; otherwise parameters, results
-    and errors are those of `laplacian`.
+    `fn` maps a point (3,) to a vector (3,), or (2,) to (2,), where the result is a number; otherwise parameters,
+    results and errors are those of `laplacian`.
 
     Examples
     --------
@@ -183,7 +183,7 @@ def _along(u: Callable[[Tensor], Any], x: Tensor, v: Tensor, order: int) -> Any:
 def directional_derivative(
     fn: Callable[..., Any], order: int = 1, grad_position: int = 0, *, batched: bool = False
 ) -> Callable[..., Any]:
-    """Derivative of a given order along a direction, dⁿ/dtⁿ u(x + t v) at t = 0, by Taylor mode.
+    """Differentiate to a given order along a direction, dⁿ/dtⁿ u(x + t v) at t = 0, by Taylor mode.
 
     Parameters
     ----------
@@ -213,7 +213,7 @@ def directional_derivative(
     >>> print(second(ev.Tensor([1.0, 1.0]), ev.Tensor([[3.0, 4.0], [0.0, 1.0]])))
     [2. 2.]
     """
-    if not isinstance(order, int) or isinstance(order, bool):
+    if type(order) is not int:
         raise TypeError(f"directional_derivative: order must be an integer, got {type(order).__name__}")
     if order < 1:
         raise ValueError(f"directional_derivative: got order {order}; it must be at least 1")
@@ -272,7 +272,7 @@ def partial(
     [24. 24.]
     """
     counts = tuple(orders)
-    if not all(isinstance(n, int) and not isinstance(n, bool) for n in counts):
+    if not all(type(n) is int for n in counts):
         raise TypeError(f"partial: orders must be integers, got {orders!r}")
     if any(n < 0 for n in counts):
         raise ValueError(f"partial: orders must not be negative, got {counts}")

@@ -11,7 +11,7 @@ from evolute.transforms import _callable, _run
 
 
 def _coefficients(series: Any, name: str) -> tuple[Any, ...]:
-    """Split one input's series into its derivatives of order 1, 2, …"""
+    """Split one input's series into its derivatives of order 1, 2, …."""
     if isinstance(series, (tuple, list)):
         return tuple(series)
     if series is None:
@@ -24,7 +24,7 @@ def _coefficients(series: Any, name: str) -> tuple[Any, ...]:
 
 
 def jet(fn: Callable[..., Any], primals: Any, series: Any) -> tuple[Any, Any]:
-    """Derivatives of `fn` along a curve, of every order up to K, by Taylor mode.
+    """Differentiate `fn` along a curve, to every order up to K, by Taylor mode.
 
     The inputs move along a curve x(t), given by its value and its derivatives at t = 0; the results are the value of
     fn(x(t)) and its derivatives there. The cost grows as K², where nested `grad` or `jvp` would take 2ᴷ.
@@ -98,7 +98,7 @@ def _stacked(results: list[Any]) -> Any:
 
 
 def derivative(fn: Callable[..., Any], primals: Any, order: int) -> tuple[Any, Any]:
-    """Derivative of `fn` of a given order, by Taylor mode.
+    """Differentiate `fn` to a given order, by Taylor mode.
 
     All elements of all inputs move alike: fn⁽ⁿ⁾(x) of an elementwise function, or of one that treats rows of single
     numbers alike, such as a network at many points of a line. See `jet` for the cost and for curves of other kinds.
@@ -132,7 +132,7 @@ def derivative(fn: Callable[..., Any], primals: Any, order: int) -> tuple[Any, A
     [ 1. 16.] [24. 48.]
     """
     _callable(fn, "derivative")
-    if not isinstance(order, int) or isinstance(order, bool):
+    if type(order) is not int:
         raise TypeError(f"derivative: order must be an integer, got {type(order).__name__}")
     if order < 1:
         raise ValueError(f"derivative: got order {order}; it must be at least 1")
@@ -150,4 +150,4 @@ def derivative(fn: Callable[..., Any], primals: Any, order: int) -> tuple[Any, A
 def _floating(x: Any) -> Tensor:
     x = x if isinstance(x, Tensor) else Tensor(x)
     kinds: tuple[DType, ...] = (_evolute.int32, _evolute.int64)
-    return x.astype(float32) if x.dtype in kinds else x
+    return _evolute.cast(x, float32) if x.dtype in kinds else x

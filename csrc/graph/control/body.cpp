@@ -90,8 +90,7 @@ Pushed push_forward(const Graph& graph, std::size_t order, std::span<const Tenso
   auto jet = make_ref<Jet>(order);
   LevelScope scope(*jet);
   std::vector<Tensor> in;
-  for (std::size_t i = 0; i < inputs.size(); ++i)
-    in.push_back(jet->trace(inputs[i], series.subspan(i * order, order)));
+  for (std::size_t i = 0; i < inputs.size(); ++i) in.push_back(jet->trace(inputs[i], series.subspan(i * order, order)));
   Pushed result;
   for (const Tensor& y : replay(graph, in)) {
     result.outputs.push_back(jet->lower(y));

@@ -32,9 +32,10 @@ EVOLUTE_API VjpResult vjp(const Function& f, const TensorList& inputs);
 EVOLUTE_API std::pair<TensorList, TensorList> jvp(const Function& f, const TensorList& inputs,
                                                   const TensorList& tangents);
 
-/// Derivatives of f along a curve, by Taylor mode: with inputs x(t), the values of f at t = 0 and its derivatives by t of
-/// orders 1 to K, for a cost that grows as K².
-/// \param series per input its derivatives by t, x', x'', …, of its shape and dtype; undefined and missing ones are zero.
+/// Derivatives of f along a curve, by Taylor mode: with inputs x(t), the values of f at t = 0 and its derivatives by t
+/// of orders 1 to K, for a cost that grows as K².
+/// \param series per input its derivatives by t, x', x'', …, of its shape and dtype; undefined and missing ones are
+/// zero.
 ///               The longest gives K; ValueError if that is 0.
 /// \return values, and per output its K derivatives
 EVOLUTE_API std::pair<TensorList, std::vector<TensorList>> jet(const Function& f, const TensorList& inputs,
@@ -46,8 +47,8 @@ struct LaplacianResult {
   TensorList slopes;      ///< derivatives along the directions, of shape (directions, *output)
   TensorList laplacians;  ///< the sum over the directions of second derivatives
 };
-/// Second derivatives of f along directions, summed: with unit vectors the Laplacian. Taylor mode along all directions at
-/// once in which only the sum of second derivatives is carried, for the cost of (directions + 2) runs of f.
+/// Second derivatives of f along directions, summed: with unit vectors the Laplacian. Taylor mode along all directions
+/// at once in which only the sum of second derivatives is carried, for the cost of (directions + 2) runs of f.
 /// \param directions of shape (directions, *x.shape)
 EVOLUTE_API LaplacianResult laplacian_at(const Function& f, const Tensor& x, const Tensor& directions);
 
