@@ -103,7 +103,7 @@ LaplacianResult laplacian_at(const Function& f, const Tensor& x, const Tensor& d
 namespace detail {
 
 Tensor laplacian_of(const Function& f, const Tensor& x) {
-  const Tensor unit = reshape(eye(x.size(), -1, 0, x.dtype()), [&] {
+  const Tensor unit = reshape(eye(x.size(), -1, 0, x.dtype(), x.device()), [&] {
     Shape shape = x.shape();
     shape.insert(0, x.size());
     return shape;

@@ -55,6 +55,7 @@ const Op& to_device_op =
                .kernel = kernel_to_device,
                .vjp = vjp_to_device,
                .jvp = jvp_linear,
+               .taylor = taylor_linear,
                .batch = batch_leading,
                .saves_in = 0,
                .linear_in = 1,

@@ -264,7 +264,7 @@ Tensor cofactor_derivative(const Tensor& a, const Tensor& c, const Tensor& h) {
   const std::int64_t n = a.shape(-1);
   if (n < 2) return {};
   if (n == 2) {  // no cofactor of h, though it is that: Taylor mode wants rules that do not apply their op
-    const Tensor sign = sub(mul(eye(2, 2, 0, h.dtype()), 2), 1);
+    const Tensor sign = sub(mul(identity_like(h), 2), 1);
     return mul(roll(h, Dims{1, 1}, Axes{h.ndim() - 2, h.ndim() - 1}), sign);
   }
   if (n == 3) {  // cof(A)ᵢⱼ = aᵢ₊₁,ⱼ₊₁ aᵢ₊₂,ⱼ₊₂ − aᵢ₊₁,ⱼ₊₂ aᵢ₊₂,ⱼ₊₁, indices modulo 3

@@ -63,7 +63,7 @@ def _at_points(
 
 
 def _unit_vectors(x: Tensor) -> Tensor:
-    return _evolute.eye(x.shape[0], dtype=x.dtype)
+    return _evolute.diag(_evolute.ones_like(x))  # on the device of x
 
 
 def laplacian(fn: Callable[..., Any], grad_position: int = 0, *, batched: bool = False) -> Callable[..., Any]:
