@@ -68,7 +68,7 @@ Linearized linearize(const Function& f, const TensorList& inputs) {
   {
     const auto recorder = make_ref<Recorder>(Recorder::Of::OpenedBody);
     LevelScope recording(*recorder);
-    const auto jet = make_ref<Jet>(true);
+    const auto jet = make_ref<Jet>(1, true);
     TensorList outputs, moved;
     {
       LevelScope scope(*jet);
