@@ -99,8 +99,7 @@ void Jet::process(const Op& op, const AttrsPtr& attrs, std::span<const Tensor> i
   if (!op.jvp_gives_out || recorded_tangents_) apply(op, attrs, inner, out);
   if (!op.jvp) return;
   Tensors out_series(out.size() * order_), primals(out.begin(), out.end());
-  JvpArgs args{attrs.get(), inner,     recorded_tangents_ ? std::span<Tensor>(primals) : out,
-               series,      out_series, order_};
+  JvpArgs args{attrs.get(), inner, recorded_tangents_ ? std::span<Tensor>(primals) : out, series, out_series, order_};
   push_series(op, args);
   for (std::size_t i = 0; i < out.size(); ++i) out[i] = trace(out[i], args.out_series(i));
 }
