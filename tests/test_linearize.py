@@ -203,3 +203,11 @@ def test_transpose_under_transforms():
 def test_what_is_not_linear_is_refused(fn, why):
     with pytest.raises(ValueError, match=f"linear_transpose: the function is not linear: {why}"):
         ev.linear_transpose(fn, as_double([0.0, 1.0]))
+
+
+def test_transposing_what_control_flow_takes_through_a_view():
+    f = ev.jacobian(lambda x: ops.reshape(ev.checkpoint(lambda t: ops.sin(ops.sin(t)))(x[0]), (1,)))
+    x = as_double([0.3])
+    derivative = ev.linearize(f, x)[1]
+    (got,) = ev.linear_transpose(derivative, x)(ops.ones((1, 1), ev.float64))
+    assert abs(got.item() - derivative(ops.ones_like(x)).item()) < 1e-14

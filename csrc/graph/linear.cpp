@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "autodiff/jet.h"
 #include "autodiff/transforms.h"
@@ -115,9 +116,9 @@ namespace {
   throw ValueError(cat("linear_transpose: the function is not linear: ", why));
 }
 
-// Whether the body gives the same for zero and for other values of its first inputs. Constants that are traced leave it
-// open.
-bool independent_of_first(const Body& body, const TensorList& zero, std::span<const Tensor> constants) {
+// Whether the body gives the same, up to rounding, for zero and for other values of its first inputs. Constants that
+// are traced leave it open.
+std::optional<bool> independent_of_first(const Body& body, const TensorList& zero, std::span<const Tensor> constants) {
   static const Op& random = primitive("uniform");
   std::vector<Tensor> in;
   for (std::size_t i = 0; i < body.graph().inputs.size() - constants.size(); ++i) {
@@ -128,7 +129,7 @@ bool independent_of_first(const Body& body, const TensorList& zero, std::span<co
   }
   for (const Tensor& c : constants) {
     in.push_back(settle(c));
-    if (in.back().value()->level()) return true;
+    if (in.back().value()->level()) return {};
   }
   const std::vector<Tensor> elsewhere = body.interpret(in);
   std::ranges::copy(zero, in.begin());
@@ -140,7 +141,7 @@ bool independent_of_first(const Body& body, const TensorList& zero, std::span<co
       largest = std::max(largest, std::abs(a[k]));
       apart = std::max(apart, std::abs(a[k] - b[k]));
     }
-    if (!(apart <= 1e-3 * largest)) return false;
+    if (!(apart <= (at_zero[i].dtype() == DType::Float64 ? 1e-9 : 1e-3) * largest)) return false;
   }
   return true;
 }
@@ -166,18 +167,17 @@ Function linear_transpose(const Function& f, const TensorList& like) {
     const VjpResult at = vjp(f, listed(in.first(n)));
     return at.pullback(listed(in.subspan(n)));
   });
-  // The derivative must not read the inputs; what control flow takes, it need not read.
+  // The derivative must not depend on the inputs. Control flow need not read what it takes, and a factor may be zero.
   const std::span<const ValueId> first(recorded.graph->inputs.data(), n);
-  bool taken = false;
+  bool reads = false, takes = false;
   for (const Graph::Node& node : recorded.graph->nodes) {
     if (std::ranges::find_first_of(node.in, first) == node.in.end()) continue;
-    if (!node.op->runs_graph) throw_not_linear("its derivative depends on where it is taken");
-    taken = true;
+    (node.op->runs_graph || node.op->view ? takes : reads) = true;
   }
   Recorded* const bodies[] = {&recorded};
   const Closure closure = close_bodies(bodies, "linear_transpose", {false});
   const auto body = make_ref<Body>(std::move(recorded.graph));
-  if (taken && !independent_of_first(*body, zero, closure.consts))
+  if ((reads || takes) && !independent_of_first(*body, zero, closure.consts).value_or(!reads))
     throw_not_linear("its derivative depends on where it is taken");
   return [body, zero, outputs, consts = listed(closure.consts)](const TensorList& cotangents) {
     require_inputs(cotangents, outputs, "linear_transpose", "cotangent");
