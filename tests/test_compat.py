@@ -196,6 +196,8 @@ def test_hasattr_of_what_is_missing():
 def test_installing_twice_and_taking_it_away():
     compat_mindspore.install()
     assert ev.Tensor([[1.0, 2.0]]).view(2).shape == (2,)
+    assert ev.Tensor([1.5]).to(ev.float64).dtype == ev.float64
+    assert ev.Tensor([1.5]).to("CPU").dtype == ev.float32
     compat_mindspore.uninstall()
     assert not hasattr(ev.Tensor, "view")
     assert "mindspore" not in sys.modules

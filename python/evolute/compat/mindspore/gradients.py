@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import evolute as ev
-from evolute import Tensor, _evolute, nn, ops, transforms
+from evolute import Tensor, _evolute, derivative, jet, nn, transforms
 
 __all__ = [
     "ForwardValueAndGrad",
@@ -150,55 +150,6 @@ def linearize(fn: Callable[..., Any], inputs: Any) -> tuple[Any, Callable[..., A
         return transforms.jvp(fn, args, tuple(v) if isinstance(v, (tuple, list)) else (v,))[1]
 
     return fn(*args), derivative
-
-
-def jet(fn: Callable[..., Any], primals: Any, series: Any) -> Any:
-    """Return the value of `fn`, and its derivatives along a curve.
-
-    Row k of `series` is derivative k + 1 of the curve through `primals`; row k of the result is that of the value.
-    """
-    if hasattr(ops, "jet"):
-        return ops.jet(fn, primals, series)
-    points = primals if isinstance(primals, (tuple, list)) else (primals,)
-    rows = series if isinstance(series, (tuple, list)) else (series,)
-
-    def value(t: Tensor) -> Any:
-        return fn(*(_polynomial(x, s, t) for x, s in zip(points, rows, strict=True)))
-
-    zero = ops.zeros((), points[0].dtype)
-    derivatives = []
-    along: Callable[[Tensor], Any] = value
-    for _ in range(rows[0].shape[0]):
-        along = _derivative(along)
-        derivatives.append(along(zero))
-    if isinstance(derivatives[0], tuple):
-        return fn(*points), tuple(ops.stack(list(parts)) for parts in zip(*derivatives, strict=True))
-    return fn(*points), ops.stack(derivatives)
-
-
-def _polynomial(x: Tensor, rows: Tensor, t: Tensor) -> Tensor:
-    power: Any = t
-    for k in range(rows.shape[0]):
-        x = x + rows[k] * power
-        power = power * t * (1.0 / (k + 2))
-    return x
-
-
-def _derivative(fn: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
-    return lambda t: transforms.jvp(fn, t, ops.ones_like(t))[1]
-
-
-def derivative(fn: Callable[..., Any], primals: Any, order: Any) -> Any:
-    """Return the value of `fn`, and its derivative of the given order where all inputs move at unit speed."""
-    if hasattr(ops, "derivative"):
-        return ops.derivative(fn, primals, order)
-    if isinstance(order, bool) or not isinstance(order, int) or order < 1:
-        raise ValueError(f"derivative: order is a positive integer, got {order!r}")
-    points = primals if isinstance(primals, (tuple, list)) else (primals,)
-    rows = tuple(ops.stack([ops.ones_like(x), *[ops.zeros_like(x)] * (order - 1)]) for x in points)
-    value, derivatives = jet(fn, tuple(points), rows)
-    last = tuple(d[-1] for d in derivatives) if isinstance(derivatives, tuple) else derivatives[-1]
-    return value, last
 
 
 def mutable(input_data: Any, dynamic_len: bool = False) -> Any:

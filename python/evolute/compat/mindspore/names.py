@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import evolute as ev
-from evolute import Tensor, nn, ops
+from evolute import DType, Tensor, nn, ops
 from evolute import context as ev_context
 from evolute import dtype as mstype
 from evolute.common import initializer as initializer_function  # the function, not the module
@@ -218,7 +218,14 @@ INSTEAD = {
     "Custom": "write it with the operations of mindspore.ops, or give a cell a method bprop",
 }
 
-_added: dict[str, Callable[..., Any]] = {}
+#: Methods that tensors had before, by name; None where they had none.
+_before: dict[str, Callable[..., Any] | None] = {}
+_to_device = Tensor.to
+
+
+def _to(self: Tensor, where: Any) -> Tensor:
+    """Convert to a dtype, as in MindSpore, or move to a device."""
+    return self.astype(where) if isinstance(where, DType) else _to_device(self, where)
 
 
 def _methods() -> dict[str, Callable[..., Any]]:
@@ -233,7 +240,7 @@ def _methods() -> dict[str, Callable[..., Any]]:
         "amin": f.amin,
         "clamp": f.clip,
         "unsqueeze": ops.expand_dims,
-        "to": lambda self, dtype: self.astype(dtype),
+        "to": _to,
         "float": lambda self: self.astype(mstype.float32),
         "numel": f.numel,
         "gather": f.gather_elements,
@@ -249,14 +256,18 @@ def _methods() -> dict[str, Callable[..., Any]]:
 
 
 def add_methods() -> None:
-    """Give tensors the methods of MindSpore's that they lack."""
+    """Give tensors the methods of MindSpore's that they lack, and `to` a second meaning."""
     for name, method in _methods().items():
-        if not hasattr(Tensor, name):
+        if name == "to" or not hasattr(Tensor, name):
+            _before.setdefault(name, vars(Tensor).get(name))
             setattr(Tensor, name, method)
-            _added[name] = method
 
 
 def remove_methods() -> None:
     """Take these methods away again."""
-    while _added:
-        delattr(Tensor, _added.popitem()[0])
+    while _before:
+        name, method = _before.popitem()
+        if method is None:
+            delattr(Tensor, name)
+        else:
+            setattr(Tensor, name, method)
