@@ -14,9 +14,11 @@ X = as_double([0.5, -0.3, 1.2])
 
 def test_report():
     report = ev.check_grads(lambda x, y: {"a": ops.sin(x) * y, "b": [ops.sum(x)]}, (X, X + 1.0), order=3)
-    assert [c.order for c in report] == [1] * 4 + [2] * 8 + [3] * 16
+    assert [c.order for c in report] == [1] * 6 + [2] * 10 + [3] * 18
     assert {c.mode for c in report if c.order == 2} == {
-        f"{a} of {b}{c}" for a in ("fwd", "rev") for b in ("fwd", "rev") for c in ("", " compiled")
+        f"{mode}{suffix}"
+        for mode in ("fwd of fwd", "fwd of rev", "rev of fwd", "rev of rev", "jet")
+        for suffix in ("", " compiled")
     }
     assert all(c.passed and c.error < 0.1 for c in report)
     assert report[0].elements == 4 * 6
@@ -53,6 +55,14 @@ def test_a_wrong_second_derivative_is_found():
     ev.check_grads(f, X, order=1)
 
 
+def test_a_wrong_derivative_is_found_along_a_line():
+    f = ev.custom_jvp(lambda x: x * x * x)
+    f.defjvps(lambda t, out, x: t * 3 * ops.stop_gradient(x) * x)
+    with pytest.raises(AssertionError, match=r"jet gives d² out\[\d\] / dt² = .*but differences give"):
+        ev.check_grads(f, X, order=2, modes="jet", compiled=False)
+    assert [c.mode for c in ev.check_grads(ops.sin, X, order=4, modes="jet", compiled=False)] == ["jet"] * 4
+
+
 def test_float32_and_large_arguments():
     rng = np.random.default_rng(0)
     net = nn.SequentialCell(nn.Dense(20, 16, activation="tanh"), nn.Dense(16, 3))
@@ -81,7 +91,7 @@ def test_errors():
         ev.check_grads(ops.sin, Tensor([1, 2]))
     with pytest.raises(TypeError, match="the function returned no tensor of floating dtype"):
         ev.check_grads(lambda x: x > 0, X)
-    with pytest.raises(ValueError, match=r"modes must be 'fwd' and 'rev', got \('jet',\)"):
-        ev.check_grads(ops.sin, X, modes="jet")
+    with pytest.raises(ValueError, match=r"modes must be of 'fwd', 'rev' and 'jet', got \('taylor',\)"):
+        ev.check_grads(ops.sin, X, modes="taylor")
     with pytest.raises(ValueError, match="order must be a positive integer, got 0"):
         ev.check_grads(ops.sin, X, order=0)

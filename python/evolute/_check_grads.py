@@ -10,6 +10,7 @@ from evolute import _compile, ops
 from evolute._evolute import Tensor
 from evolute._tree import filled, leaves, mapped
 from evolute.jacobians import jacfwd, jacrev
+from evolute.taylor import jet
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,7 +27,7 @@ class GradCheck(NamedTuple):
     Attributes
     ----------
     mode : str
-        Modes, the outermost first, such as "fwd of rev", and "compiled" where it was recorded.
+        Modes, the outermost first, such as "fwd of rev", or "jet", and "compiled" where it was recorded.
     order : int
         Order of the derivative.
     elements : int
@@ -127,12 +128,26 @@ class _Restricted:
             element -= t.size
         raise AssertionError("no such element")
 
-    def where(self, place: Sequence[int]) -> str:
-        """Say which element of a derivative is meant."""
-        order = len(place) - 1
+    def where(self, place: Sequence[int], order: int, line: bool) -> str:
+        """Say which element of a derivative is meant, by elements of the arguments or along a line."""
         power = {1: "", 2: "²", 3: "³"}.get(order, f"^{order}")
         by = " ".join(f"d {self._name(self.inputs, int(self.columns[i]), 'x')}" for i in place[1:])
-        return f"d{power} {self._name(self.outputs, int(self.rows[place[0]]), 'out')} / {by}"
+        out = self._name(self.outputs, int(self.rows[place[0]]), "out")
+        return f"d{power} {out} / {f'dt{power}' if line else by}"
+
+    def along(self, order: int, seed: int) -> Function:
+        """Differentiate to an order along a line in a random direction, by Taylor mode; a function of (t,)."""
+        import numpy as np
+
+        v = Tensor(np.random.default_rng(seed).uniform(0.5, 1.0, self.start.shape), self.dtype)
+
+        def derivative(t: Tensor) -> Tensor:
+            x = self.start + t * v
+            if order == 0:
+                return self(x)
+            return jet(self, x, [v, *[None] * (order - 1)])[1][order - 1]  # type: ignore[no-any-return]
+
+        return derivative
 
 
 def _differences(fn: Function, x: Tensor) -> NDArray[Any]:
@@ -170,7 +185,7 @@ def check_grads(
     fn: Function,
     args: Any,
     order: int = 2,
-    modes: str | Sequence[str] = ("fwd", "rev"),
+    modes: str | Sequence[str] = ("fwd", "rev", "jet"),
     *,
     compiled: bool = True,
     atol: float | None = None,
@@ -179,8 +194,9 @@ def check_grads(
 ) -> GradReport:
     """Compare derivatives of a function with differences of its values, in every combination of modes.
 
-    Derivatives of order k, by all nestings of k modes, are compared element by element with central differences of
-    the derivatives of order k - 1. Of large arguments and results some elements are looked at, chosen at random.
+    Derivatives of order k, by all nestings of k of the modes "fwd" and "rev", are compared element by element with
+    central differences of the derivatives of order k - 1. Of large arguments and results some elements are looked at,
+    chosen at random. Taylor mode, "jet", gives derivatives along a line in a random direction, compared likewise.
 
     Parameters
     ----------
@@ -191,7 +207,7 @@ def check_grads(
     order : int
         The highest order to check.
     modes : str or sequence of str
-        "fwd" and "rev".
+        Of "fwd", "rev" and "jet".
     compiled : bool
         Check each derivative as `jit` records it, too.
     atol, rtol : float, optional
@@ -216,15 +232,15 @@ def check_grads(
     >>> import evolute as ev
     >>> report = ev.check_grads(lambda x: ev.ops.sin(x) * x, ev.Tensor([0.5, 1.0], ev.float64), order=2)
     >>> [check.mode for check in report]  # doctest: +ELLIPSIS
-    ['fwd', 'fwd compiled', 'rev', 'rev compiled', 'fwd of fwd', ...
+    ['fwd', 'fwd compiled', 'rev', 'rev compiled', 'jet', 'jet compiled', 'fwd of fwd', ...
     >>> report.worst.passed
     True
     """
     if not callable(fn):
         raise TypeError(f"check_grads: needs a function or a cell, got {type(fn).__name__}")
     modes = (modes,) if isinstance(modes, str) else tuple(modes)
-    if not modes or not set(modes) <= set(_JACOBIANS):
-        raise ValueError(f"check_grads: modes must be 'fwd' and 'rev', got {modes!r}")
+    if not modes or not set(modes) <= {*_JACOBIANS, "jet"}:
+        raise ValueError(f"check_grads: modes must be of 'fwd', 'rev' and 'jet', got {modes!r}")
     if type(order) is not int or order < 1:
         raise ValueError(f"check_grads: order must be a positive integer, got {order!r}")
     args = tuple(args) if isinstance(args, (tuple, list)) else (args,)
@@ -234,19 +250,28 @@ def check_grads(
     atol, rtol = usual if atol is None else atol, usual if rtol is None else rtol
 
     checks: list[GradCheck] = []
+
+    def check(name: str, order: int, g: Function, x: Tensor, want: NDArray[Any]) -> None:
+        for run, suffix in [(g, "")] + ([(_compile.jit(g), " compiled")] if compiled else []):
+            got = run(x).asnumpy().reshape(want.shape)
+            place, error = _worst(got, want, atol, rtol) if got.size else ((), 0.0)
+            at = ("none", 0.0, 0.0)
+            if got.size:
+                at = (f.where(place, order, name == "jet"), float(got[place]), float(want[place]))
+            checks.append(GradCheck(name + suffix, order, got.size, *at, error))
+
+    nestable = [m for m in modes if m != "jet"]
     lower: dict[tuple[str, ...], Function] = {(): f}
     for k in range(1, order + 1):
-        expected = {nested: _differences(g, f.start) for nested, g in lower.items()}
+        expected = {nested: _differences(g, f.start) for nested, g in lower.items()} if nestable else {}
         above: dict[tuple[str, ...], Function] = {}
-        for nested in itertools.product(modes, repeat=k):
-            g = above[nested] = _JACOBIANS[nested[0]](lower[nested[1:]])
-            for run, suffix in [(g, "")] + ([(_compile.jit(g), " compiled")] if compiled else []):
-                got, want = run(f.start).asnumpy(), expected[nested[1:]]
-                place, error = _worst(got, want, atol, rtol) if got.size else ((), 0.0)
-                name = " of ".join(nested) + suffix
-                at = (f.where(place), float(got[place]), float(want[place])) if got.size else ("none", 0.0, 0.0)
-                checks.append(GradCheck(name, k, got.size, *at, error))
+        for nested in itertools.product(nestable, repeat=k):
+            above[nested] = _JACOBIANS[nested[0]](lower[nested[1:]])
+            check(" of ".join(nested), k, above[nested], f.start, expected[nested[1:]])
         lower = above
+        if "jet" in modes and f.start.size:
+            t = Tensor([0.0], f.dtype)
+            check("jet", k, f.along(k, seed), t, _differences(f.along(k - 1, seed), t))
     report = GradReport(checks)
     if not report.worst.passed:
         w = report.worst
