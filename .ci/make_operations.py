@@ -25,10 +25,10 @@ RULES: dict[str, Callable[[Row], bool]] = {
     "reverse": lambda row: row["reverse"],
     "forward": lambda row: row["forward"],
     "second order": lambda row: row["reverse"] and row["forward"],
-    "jet": lambda row: row.get("jet", False),
+    "jet": lambda row: row["taylor"],
     "vmap": lambda row: row["batching"],
     "CPU": lambda row: True,
-    "CUDA": lambda row: row.get("cuda", False),
+    "CUDA": lambda row: True,
 }
 OF_DERIVATIVES = ("reverse", "forward", "second order", "jet")
 

@@ -5,7 +5,9 @@ Each name is that of a case of a test which fails if the operation does not do w
 
 from __future__ import annotations
 
+import test_gpu
 import test_table
+import test_taylor
 import test_vmap_ops
 from checks import ROWS
 
@@ -19,8 +21,10 @@ TESTED = {
     "reverse": _DERIVATIVES,
     "forward": _DERIVATIVES,
     "second order": _DERIVATIVES,
-    "jet": set(),
+    # test_taylor.py: functions against mpmath to order 10, the others against nested forward mode to order 4
+    "jet": {*test_taylor.UNARY, *test_taylor.BINARY, *(name for name, *_ in test_taylor.SMOOTH)} & _DERIVATIVES,
     "vmap": _ELEMENTWISE | set(test_vmap_ops.CASES),  # test_vmap_ops.py, against a loop over examples
     "CPU": _ELEMENTWISE | set(test_vmap_ops.CASES),
-    "CUDA": set(),
+    # test_gpu.py: values and both derivatives beside those of the CPU, on a GPU or on the emulation
+    "CUDA": _ELEMENTWISE | {name for name, *_ in test_gpu.OPERATIONS},
 }

@@ -59,6 +59,11 @@ def by_jacobian(f):
     return lambda t: ev.jacobian(lambda x: ops.reshape(f(x[0]), (1,)))(ops.reshape(t, (1,)))[0, 0]
 
 
+def by_jet(f):
+    """The first derivative of three that are computed together."""
+    return lambda t: ev.jet(f, t, [ops.ones_like(t), None, ops.ones_like(t)])[1][0]
+
+
 def by_hook(f):
     return ev.grad(lambda t: f(ops.InsertGradientOf(lambda g: g)(t)))
 
@@ -70,7 +75,7 @@ WAYS = {
         way.__name__: way
         for way in (
             *(by_linearize, by_transpose, by_vmap, under_vmap, by_custom_vjp, by_custom_jvp, by_checkpoint, by_scan),
-            *(by_jacobian, by_hook),
+            *(by_jacobian, by_jet, by_hook),
         )
     },
 }
@@ -116,6 +121,19 @@ def test_all_nestings_of_both_modes(program):
         scale = max(scale, abs(want))
         for modes in all_modes(order):
             close(nest(f, modes)(T), want, scale, modes)
+
+
+@settings(max_examples=15, deadline=None)
+@given(programs)
+def test_orders_taken_at_once(program):
+    """Taylor mode of order 4 beside nested derivatives."""
+    f = on_line(program)
+    _, derivatives = ev.jet(f, T, [ops.ones_like(T), None, None, None])
+    scale = 1.0
+    for order, got in enumerate(derivatives, 1):
+        want = nest(f, "f" * order)(T).item()
+        scale = max(scale, abs(want))
+        close(got, want, scale, order)
 
 
 @pytest.mark.parametrize("way", WAYS)

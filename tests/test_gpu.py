@@ -11,6 +11,7 @@ import threading
 import numpy as np
 import pytest
 from checks import ROWS, nest, samples
+from test_vmap_ops import ALL, FLOATING, outputs
 
 import evolute as ev
 from evolute import DeviceError, Tensor, ops
@@ -182,6 +183,51 @@ def test_elementwise(row, dtype):
                 np.testing.assert_allclose(
                     got.asnumpy(), want, tolerance, tolerance * np.abs(want).max(initial=0), err_msg=f"{shapes} {modes}"
                 )
+
+
+# All other operations, as test_vmap_ops.py has them. What some create is where the context says.
+OPERATIONS = [(name, fn, examples) for name, fn, examples in ALL if name != "to_device"]
+OPERATIONS.append(("to_device", lambda x: (x.to("CPU") * 2).to(x.device), ALL[0][2][:1]))
+
+
+def on_its_device(fn, *xs):
+    ev.set_context(device_target="GPU")
+    try:
+        return fn(*xs)
+    finally:
+        ev.set_context(device_target=os.environ.get("EVOLUTE_TEST_DEVICE", "CPU"))
+
+
+def weighted(fn, *xs):
+    """One number that depends on all results of floating dtype."""
+    return sum((ops.sum(y * ops.cos(y)) for y in outputs(fn, *xs) if y.dtype in FLOATING), ops.sum(xs[0]) * 0.0)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("name", "fn", "examples"), OPERATIONS, ids=[name for name, *_ in OPERATIONS])
+def test_operation(name, fn, examples, dtype):
+    """Orders 0 to 2 on both devices, eager and recorded."""
+    arrays = [a[0].astype(dtype) if a.dtype == np.float64 else a[0] for a in examples]
+    tolerance = {
+        np.float32: 2e-3 if name in ("cholesky", "solve", "cofactor", "logabsdet") else 1e-4,
+        np.float64: 1e-10,
+    }
+    moving = tuple(i for i, a in enumerate(arrays) if a.dtype == dtype)
+
+    def first(*xs):
+        return ev.grad(lambda *xs: weighted(fn, *xs), moving)(*xs)
+
+    def second(*xs):
+        tangents = tuple(ops.ones_like(x) if i in moving else None for i, x in enumerate(xs))
+        return ev.jvp(first, xs, tangents)[1]
+
+    for f in (lambda *xs: outputs(fn, *xs), first, second)[: 3 if moving else 1]:
+        want = f(*[Tensor(a).to("CPU") for a in arrays])
+        for run in (f, ev.jit(f)):
+            for g, w in zip(on_its_device(run, *[on_gpu(a) for a in arrays]), want, strict=True):
+                a, b = g.asnumpy(), w.to("CPU").asnumpy()
+                limit = tolerance[dtype]
+                np.testing.assert_allclose(a, b, limit, limit * np.abs(b).max(initial=0) if b.dtype == dtype else 0)
 
 
 @pytest.mark.parametrize("name", ["sum", "prod", "max", "min", "any", "all"])

@@ -35,7 +35,7 @@ def test_every_yes_is_a_rule_and_a_test(generator):
                 assert not row["forward"]
 
 
-@pytest.mark.parametrize("column", ["reverse", "forward", "second order", "vmap", "CPU"])
+@pytest.mark.parametrize("column", ["reverse", "forward", "second order", "jet", "vmap", "CPU", "CUDA"])
 def test_nothing_is_missing(generator, column):
     place = list(generator.RULES).index(column)
     assert [row["name"] for row in ROWS if generator.cells(row)[place] == "–"] == []
