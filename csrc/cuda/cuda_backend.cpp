@@ -141,7 +141,7 @@ void CudaBackend::select(const Array& cond, const Array& a, const Array& b, Arra
   run_elementwise("where", select_launch(size_of(out.dtype())), in, outs);
 }
 
-// Results that are to be summed go to memory of the second-level cache's size, part by part.
+// Results that are to be summed are written to memory whole, and summed by a kernel of their own.
 void CudaBackend::elementwise_sum(int kernel, const Shape& shape, std::span<const Array* const> in,
                                   std::span<Array* const> out) {
   std::vector<Ref<Array>> terms;
