@@ -36,8 +36,8 @@ HEAD = """# Operations
 
 Written by `.ci/make_operations.py` from the op table and the tests: yes means that the operation has it, and that there
 is a test of just that; 0, that the derivative is zero wherever there is one, in every mode; –, that it is not there
-yet. "Second order" stands for all orders: the rules are made of operations. Everything else in `evolute.ops` is
-composed of these.
+yet. "Second order" stands for all orders: the rules are made of operations. CUDA is tested on a GPU or, so far always,
+on an emulation of one (gpu.md). Everything else in `evolute.ops` is composed of these.
 """
 
 
