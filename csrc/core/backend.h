@@ -17,6 +17,17 @@ class Replay : public RefCounted {
 };
 
 enum class Reduction : std::uint8_t { Sum, Prod, Max, Min, Any, All };
+// The type to reduce in: what differs from it is converted before (operands) or after (the result).
+inline DType working_dtype(Reduction r, DType in, DType out) {
+  switch (r) {
+    case Reduction::Any:
+    case Reduction::All: return DType::Bool;
+    case Reduction::Max:
+    case Reduction::Min: return in;
+    default: return is_floating(in) ? promote(in, out) : DType::Int64;
+  }
+}
+
 enum class ScatterMode : std::uint8_t { Set, Add };
 enum class Distribution : std::uint8_t { Uniform, Normal };
 

@@ -316,17 +316,6 @@ void reduce_numbers(Reduction r, DType dtype, const Plan& plan) {
   });
 }
 
-// The type to reduce in: what differs from it is converted before (operands) or after (the result).
-DType working_dtype(Reduction r, DType in, DType out) {
-  switch (r) {
-    case Reduction::Any:
-    case Reduction::All: return DType::Bool;
-    case Reduction::Max:
-    case Reduction::Min: return in;
-    default: return is_floating(in) ? promote(in, out) : DType::Int64;
-  }
-}
-
 // ---- Position of the extremum ---------------------------------------------------------------------------------------
 
 // Whether x takes the place of `best`. NaN beats every number, and nothing beats NaN.

@@ -27,17 +27,6 @@ Spaces spaces_of(const Array& in, const Axes& axes, const Array& out) {
   return s;
 }
 
-// The type to reduce in: what differs from it is converted before (operands) or after (the result).
-DType working_dtype(Reduction r, DType in, DType out) {
-  switch (r) {
-    case Reduction::Any:
-    case Reduction::All: return DType::Bool;
-    case Reduction::Max:
-    case Reduction::Min: return in;
-    default: return is_floating(in) ? promote(in, out) : DType::Int64;
-  }
-}
-
 // One launch of each stage: `along` whole, the outputs that `kept` has.
 void start_stages(const Call& call, Reduction r, DType t, ReduceArgs args) {
   constexpr std::int64_t kBlocks = 1024, kLeast = 2048;  // elements of a part

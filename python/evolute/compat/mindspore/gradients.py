@@ -47,34 +47,14 @@ def _aux(values: Any) -> Any:
     return values[0] if isinstance(values, tuple) and len(values) == 1 else values
 
 
-def value_and_grad(
-    fn: Callable[..., Any],
-    grad_position: Any = 0,
-    weights: Any = None,
-    has_aux: bool = False,
-    return_ids: bool = False,
-    sens_param: bool = False,
-) -> Callable[..., Any]:
-    """`evolute.value_and_grad` with MindSpore's order of arguments."""
-    grad_position = _position(grad_position)
-    return transforms.value_and_grad(
-        fn, grad_position, weights=weights, has_aux=has_aux, return_ids=return_ids, sens_param=sens_param
-    )
+def _positioned(transform: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a transform MindSpore's reading of `grad_position`."""
 
+    @functools.wraps(transform)
+    def call(fn: Callable[..., Any], grad_position: Any = 0, *args: Any, **options: Any) -> Callable[..., Any]:
+        return transform(fn, _position(grad_position), *args, **options)  # type: ignore[no-any-return]
 
-def grad(
-    fn: Callable[..., Any],
-    grad_position: Any = 0,
-    weights: Any = None,
-    has_aux: bool = False,
-    return_ids: bool = False,
-    sens_param: bool = False,
-) -> Callable[..., Any]:
-    """`evolute.grad` with MindSpore's order of arguments."""
-    grad_position = _position(grad_position)
-    return transforms.grad(
-        fn, grad_position, weights=weights, has_aux=has_aux, return_ids=return_ids, sens_param=sens_param
-    )
+    return call
 
 
 def _position(position: Any) -> Any:
@@ -83,6 +63,10 @@ def _position(position: Any) -> Any:
         if isinstance(p, int) and p < 0:
             raise ValueError(f"grad: grad_position counts from 0, got {position!r}")
     return position[0] if isinstance(position, tuple) and len(position) == 1 else position
+
+
+grad = _positioned(transforms.grad)
+value_and_grad = _positioned(transforms.value_and_grad)
 
 
 def jvp(fn: Callable[..., Any], inputs: Any, v: Any, has_aux: bool = False) -> Any:
@@ -145,11 +129,8 @@ def _with_aux(fn: Callable[..., Any], has_aux: bool) -> Callable[..., Any]:
 def linearize(fn: Callable[..., Any], inputs: Any) -> tuple[Any, Callable[..., Any]]:
     """Return the value of `fn`, and its derivative there as a function of the tangents."""
     args = tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,)
-
-    def derivative(v: Any) -> Any:
-        return transforms.jvp(fn, args, tuple(v) if isinstance(v, (tuple, list)) else (v,))[1]
-
-    return fn(*args), derivative
+    value, derivative = ev.linearize(fn, *args)
+    return value, lambda v: derivative(*(v if isinstance(v, (tuple, list)) else (v,)))
 
 
 def mutable(input_data: Any, dynamic_len: bool = False) -> Any:

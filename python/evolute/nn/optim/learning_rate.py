@@ -47,7 +47,16 @@ class _Decay(LearningRateSchedule):
         return _evolute.floor(periods) if self.is_stair else periods
 
 
-class ExponentialDecayLR(_Decay):
+class _RateDecay(_Decay):
+    """A decay by a rate."""
+
+    def __init__(self, learning_rate: float, decay_rate: float, decay_steps: int, is_stair: bool = False) -> None:
+        super().__init__(learning_rate, decay_steps, is_stair)
+        _positive(self, "decay_rate", decay_rate)
+        self.decay_rate = decay_rate
+
+
+class ExponentialDecayLR(_RateDecay):
     """learning_rate · decay_rate^(step / decay_steps).
 
     Parameters
@@ -66,17 +75,12 @@ class ExponentialDecayLR(_Decay):
     0.025
     """
 
-    def __init__(self, learning_rate: float, decay_rate: float, decay_steps: int, is_stair: bool = False) -> None:
-        super().__init__(learning_rate, decay_steps, is_stair)
-        _positive(self, "decay_rate", decay_rate)
-        self.decay_rate = decay_rate
-
     def construct(self, global_step: Tensor) -> Tensor:
         """Return the rate after `global_step` steps."""
         return self.learning_rate * self.decay_rate ** self._periods(global_step)
 
 
-class NaturalExpDecayLR(_Decay):
+class NaturalExpDecayLR(_RateDecay):
     """learning_rate · exp(−decay_rate · step), where `is_stair` rounds the step down to whole periods.
 
     Parameters
@@ -89,17 +93,12 @@ class NaturalExpDecayLR(_Decay):
         Whether the rate changes at the end of each period only.
     """
 
-    def __init__(self, learning_rate: float, decay_rate: float, decay_steps: int, is_stair: bool = False) -> None:
-        super().__init__(learning_rate, decay_steps, is_stair)
-        _positive(self, "decay_rate", decay_rate)
-        self.decay_rate = decay_rate
-
     def construct(self, global_step: Tensor) -> Tensor:
         """Return the rate after `global_step` steps."""
         return self.learning_rate * _evolute.exp(-self.decay_rate * self.decay_steps * self._periods(global_step))
 
 
-class InverseDecayLR(_Decay):
+class InverseDecayLR(_RateDecay):
     """learning_rate / (1 + decay_rate · step / decay_steps).
 
     Parameters
@@ -111,11 +110,6 @@ class InverseDecayLR(_Decay):
     is_stair : bool
         Whether the rate changes at the end of each period only.
     """
-
-    def __init__(self, learning_rate: float, decay_rate: float, decay_steps: int, is_stair: bool = False) -> None:
-        super().__init__(learning_rate, decay_steps, is_stair)
-        _positive(self, "decay_rate", decay_rate)
-        self.decay_rate = decay_rate
 
     def construct(self, global_step: Tensor) -> Tensor:
         """Return the rate after `global_step` steps."""
