@@ -20,15 +20,17 @@ import os
 import subprocess
 import sys
 import time
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import harness
 import numpy as np
 
 HERE = Path(__file__).parent
 DATA = HERE.parent / "examples" / "data" / "burgers" / "burgers_shock.mat"
 VISCOSITY = 0.01 / math.pi
-WIDTHS = (2, 20, 20, 20, 20, 1)
+WIDTHS = (2, 16, 16, 16, 16, 1)
 COUNT, ADAM_STEPS, ADAM_EVERY, ROUND, ROUNDS = 2048, 1000, 250, 1000, 12
 GOAL = 1e-3
 NAMES = ("evolute", "torch", "jax")
@@ -72,14 +74,16 @@ class OnEvolute:
         self.ev, self.nn, self.tensor = ev, nn, Tensor
         self.parameters = [Parameter(w, f"p{i}") for i, w in enumerate(weights())]
 
-        def u(x: Any, t: Any) -> Any:
-            h = ops.concat([ops.concat([x, t], 1), ops.concat([-x, t], 1)])
+        def network(x: Any, t: Any) -> Any:
+            h = ops.concat([x, t], 1)
             for i in range(0, len(self.parameters), 2):
                 h = h @ self.parameters[i] + self.parameters[i + 1]
                 if i + 2 < len(self.parameters):
                     h = ops.tanh(h)
-            n = x.shape[0]
-            return -ops.sin(math.pi * x) + t * (1.0 - x * x) * (h[:n] - h[n:])
+            return h
+
+        def u(x: Any, t: Any) -> Any:
+            return -ops.sin(math.pi * x) + t * (1.0 - x * x) * (network(x, t) - network(-x, t))
 
         def residual(x: Any, t: Any) -> Any:
             one = ops.ones_like(x)
@@ -119,15 +123,17 @@ class OnTorch:
         self.optimizer = torch.optim.Adam(self.parameters, lr=rate(0))
         self.steps = 0
 
-    def u(self, x: Any, t: Any) -> Any:
+    def network(self, x: Any, t: Any) -> Any:
         torch = self.torch
-        h = torch.cat([torch.cat([x, t], 1), torch.cat([-x, t], 1)])
+        h = torch.cat([x, t], 1)
         for i in range(0, len(self.parameters), 2):
             h = torch.addmm(self.parameters[i + 1], h, self.parameters[i])
             if i + 2 < len(self.parameters):
                 h = torch.tanh(h)
-        n = x.shape[0]
-        return -torch.sin(math.pi * x) + t * (1.0 - x * x) * (h[:n] - h[n:])
+        return h
+
+    def u(self, x: Any, t: Any) -> Any:
+        return -self.torch.sin(math.pi * x) + t * (1.0 - x * x) * (self.network(x, t) - self.network(-x, t))
 
     def residual_of(self, x: Any, t: Any) -> Any:
         grad, one = self.torch.autograd.grad, self.torch.ones_like(x)
@@ -188,14 +194,16 @@ class OnJax:
         self.state = [[jnp.zeros_like(p) for p in self.parameters] for _ in range(2)]
         self.steps = 0
 
-        def u(parameters: Any, x: Any, t: Any) -> Any:
-            h = jnp.concatenate([jnp.concatenate([x, t], 1), jnp.concatenate([-x, t], 1)])
+        def network(parameters: Any, x: Any, t: Any) -> Any:
+            h = jnp.concatenate([x, t], 1)
             for i in range(0, len(parameters), 2):
                 h = h @ parameters[i] + parameters[i + 1]
                 if i + 2 < len(parameters):
                     h = jnp.tanh(h)
-            n = x.shape[0]
-            return -jnp.sin(math.pi * x) + t * (1.0 - x * x) * (h[:n] - h[n:])
+            return h
+
+        def u(parameters: Any, x: Any, t: Any) -> Any:
+            return -jnp.sin(math.pi * x) + t * (1.0 - x * x) * (network(parameters, x, t) - network(parameters, -x, t))
 
         def residual(parameters: Any, x: Any, t: Any) -> Any:
             one = jnp.ones_like(x)
@@ -322,11 +330,13 @@ def train(name: str) -> dict[str, Any]:
     return {"seconds": [s for s, _ in history], "errors": [e for _, e in history]}
 
 
-def plot(results: dict[str, Any], path: Path) -> None:
+def plot(rounds: list[dict[str, Any]], path: Path) -> None:
+    """Draw the round of median time of each."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7, 4.2), constrained_layout=True)
-    for name, result in results.items():
+    for name in NAMES:
+        result = sorted((r[name] for r in rounds), key=lambda r: r["seconds"][-1])[len(rounds) // 2]
         axes.semilogy(result["seconds"], result["errors"], label=f"{name}: {result['seconds'][-1]:.0f} s")
     axes.axhline(GOAL, color="grey", linestyle=":")
     axes.set(xlabel="seconds", ylabel="relative L2 error", title="Burgers' equation: Adam, then L-BFGS, to 1e-3")
@@ -337,6 +347,7 @@ def plot(results: dict[str, Any], path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", choices=NAMES, help="train in this process, and print the result")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each trains, one after the other")
     parser.add_argument("--plot", action="store_true", help="draw the results that there are")
     parser.add_argument("--output", type=Path, default=HERE / "results")
     options = parser.parse_args()
@@ -345,16 +356,26 @@ def main() -> None:
         return
     file = options.output / "training.json"
     if not options.plot:
-        results = {}
-        for name in NAMES:
-            # SciPy's own threads would be in the way of all of them.
-            environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
-            command = [sys.executable, __file__, "--only", name]
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
-            results[name] = json.loads(done.stdout.splitlines()[-1])
-            print(f"{name}: error {results[name]['errors'][-1]:.2e} after {results[name]['seconds'][-1]:.1f} s")
-        file.write_text(json.dumps(results, indent=1) + "\n")
-    plot(json.loads(file.read_text()), file.with_suffix(".png"))
+        content = {
+            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "machine": harness.machine(),
+            "versions": harness.versions(["evolute", "torch", "jax", "jaxlib", "numpy", "scipy"]),
+            "revision": harness.revision(),
+            "rounds": [{name: in_process(name) for name in NAMES} for _ in range(options.rounds)],
+        }
+        harness.write_json(file, content)
+    plot(json.loads(file.read_text())["rounds"], file.with_suffix(".png"))
+
+
+def in_process(name: str) -> dict[str, Any]:
+    """Train in a process of its own."""
+    # SciPy's own threads would be in the way of all of them.
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    command = [sys.executable, __file__, "--only", name]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    print(f"{name}: error {result['errors'][-1]:.2e} after {result['seconds'][-1]:.1f} s", flush=True)
+    return result
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("burgers_inverse.png"), help="picture to write")
     options = parser.parse_args()
 
-    solution = Solution(network(seed=10))
+    solution = Solution(network(width=20, seed=10))
     unknown = Unknown(solution, 10.0 * VISCOSITY)
     misfit = Misfit(solution, unknown)
     points = Points(unknown, 128 if options.quick else 2048)
