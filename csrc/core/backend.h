@@ -71,6 +71,8 @@ class Backend {
   virtual void select(const Array& cond, const Array& a, const Array& b, Array& out) = 0;
   // Several of these operations in one pass.
   virtual std::unique_ptr<FusedKernel> prepare(const FusedProgram& program) = 0;
+  // Whether such programs may have results that are summed.
+  virtual bool sums_in_loops() const { return false; }
   // Copies with conversion of dtype; `in` broadcasts to out's shape. That of a device takes arrays of the host on
   // either side; a copy to the host has arrived when it returns.
   virtual void copy(const Array& in, Array& out) = 0;

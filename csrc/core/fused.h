@@ -29,6 +29,13 @@ struct FusedProgram {
 
   Shape shape;  // of every output; inputs broadcast to it
   int n_inputs = 0, n_outputs = 0;
+  // Further results, all of one floating dtype, for devices whose loops sum (Backend::sums_in_loops).
+  struct Sum {
+    std::int16_t slot;  // what is summed: its value at the end
+    Axes axes;          // over which; they are removed
+  };
+  static constexpr int kMaxSums = 8;
+  std::vector<Sum> sums;
   std::vector<DType> slot_dtype;
   std::vector<MicroOp> ops;
 };
@@ -45,7 +52,7 @@ class FusedKernel {
  public:
   virtual ~FusedKernel() = default;
 
-  // All operands on the device, of the program's dtypes; outputs row-major.
+  // All operands on the device, of the program's dtypes; outputs row-major, then the sums.
   virtual void run(std::span<const Array* const> in, std::span<Array* const> out) const = 0;
   // The same for one thread that runs it again and again. Null where that would gain nothing. May outlive the kernel.
   virtual std::unique_ptr<BoundLoop> bind(std::span<const Array* const>, std::span<Array* const>) const {

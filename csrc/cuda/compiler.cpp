@@ -13,8 +13,10 @@ namespace {
 std::string key_of(const FusedProgram& program, const FusedArgs& args, int group) {
   std::string key;
   const auto add = [&](std::int64_t x) { key.push_back(static_cast<char>(x)); };
-  for (std::int64_t x : {group, args.ndim, args.inputs, args.outputs, static_cast<int>(program.slot_dtype.size())})
+  for (std::int64_t x : {group, args.ndim, args.inputs, args.outputs, args.sums, args.tiles.row_axes,
+                         static_cast<int>(args.tiles.wide), static_cast<int>(program.slot_dtype.size())})
     add(x);
+  for (int k = 0; k < args.sums; ++k) add(args.sum_slot[k]);
   for (DType t : program.slot_dtype) add(static_cast<int>(t));
   for (int k = 0; k < args.inputs + args.outputs; ++k) {
     add(args.data[k] != nullptr);
@@ -67,7 +69,10 @@ bool start_compiled(const FusedProgram& program, const FusedArgs& args, int grou
     kernel = at->second;
   }
   if (!kernel) return false;
-  start_kernel(kernel, blocks_for(args.size, 256 * group), args, stream.handle());
+  const SumTiles& t = args.tiles;
+  const unsigned blocks = args.sums > 0 ? blocks_for(t.units, kBlock / (t.lanes * t.height))
+                                        : blocks_for(args.size, std::int64_t{kBlock} * group);
+  start_kernel(kernel, blocks, args, stream.handle());
   return true;
 }
 

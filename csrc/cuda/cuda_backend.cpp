@@ -141,37 +141,6 @@ void CudaBackend::select(const Array& cond, const Array& a, const Array& b, Arra
   run_elementwise("where", select_launch(size_of(out.dtype())), in, outs);
 }
 
-// Results that are to be summed are written to memory whole, and summed by a kernel of their own.
-void CudaBackend::elementwise_sum(int kernel, const Shape& shape, std::span<const Array* const> in,
-                                  std::span<Array* const> out) {
-  std::vector<Ref<Array>> terms;
-  std::vector<Array*> targets;
-  for (Array* a : out) {
-    if (a->shape() == shape)
-      terms.emplace_back(a);
-    else
-      terms.push_back(empty({shape, a->dtype(), a->aval().device}));
-    targets.push_back(terms.back().get());
-  }
-  elementwise(kernel, in, targets);
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    if (terms[i].get() == out[i]) continue;
-    Axes axes;
-    Shape kept;
-    Strides strides;
-    const int extra = shape.size() - out[i]->ndim();
-    for (int k = 0; k < shape.size(); ++k) {
-      if (k < extra || (out[i]->shape()[k - extra] == 1 && shape[k] != 1)) {
-        axes.push_back(k);
-      } else {
-        kept.push_back(out[i]->shape()[k - extra]);
-        strides.push_back(out[i]->strides()[k - extra]);
-      }
-    }
-    reduce(Reduction::Sum, *terms[i], axes, *view(*out[i], kept, strides));
-  }
-}
-
 // ---- copies
 
 namespace {

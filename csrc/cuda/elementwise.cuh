@@ -9,8 +9,6 @@
 
 namespace evolute::cuda {
 
-inline constexpr int kBlock = 256;
-
 constexpr bool takes(Operands kind, DType t) {
   if (kind == Operands::logical || is_floating(t)) return true;
   return t != DType::Bool && kind == Operands::number;

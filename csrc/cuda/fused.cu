@@ -2,6 +2,7 @@
 // is where no compiler can be had at run time (compiler.cpp); the micro-ops are the same functions.
 #include "cuda/elementwise.cuh"
 #include "cuda/kernels.h"
+#include "cuda/sums.cuh"
 
 namespace evolute::cuda {
 namespace {
@@ -69,6 +70,16 @@ __device__ void write_as(std::size_t item, void* p, std::int64_t i, std::uint64_
   }
 }
 
+// Runs the program on the elements that `offset(k)` gives for each operand. Outputs that are not summed are written.
+template <class Offset>
+__device__ void interpret(const FusedArgs& a, std::uint64_t* slot, const Offset& offset) {
+  for (int k = 0; k < a.inputs; ++k)
+    slot[k] = a.data[k] ? read_as(size_of(static_cast<DType>(a.dtype[k])), a.data[k], offset(k)) : a.immediate[k];
+  for (int o = 0; o < a.ops; ++o) run_op(a.op[o], slot);
+  for (int k = a.inputs; k < a.inputs + a.outputs; ++k)
+    write_as(size_of(static_cast<DType>(a.dtype[k])), a.data[k], offset(k), slot[k]);
+}
+
 __global__ void __launch_bounds__(kBlock) fused_kernel(const __grid_constant__ FusedArgs a) {
   std::uint64_t slot[kFusedSlots];
   for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * kBlock + threadIdx.x; i < a.size;
@@ -84,23 +95,32 @@ __global__ void __launch_bounds__(kBlock) fused_kernel(const __grid_constant__ F
         rest = q;
       }
     }
-    const auto offset = [&](int k) {
+    interpret(a, slot, [&](int k) {
       std::int64_t sum = 0;
       for (int d = 0; d < a.ndim; ++d) sum += at[d] * a.stride[k][d];
       return sum;
-    };
-    for (int k = 0; k < a.inputs; ++k)
-      slot[k] = a.data[k] ? read_as(size_of(static_cast<DType>(a.dtype[k])), a.data[k], offset(k)) : a.immediate[k];
-    for (int o = 0; o < a.ops; ++o) run_op(a.op[o], slot);
-    for (int k = a.inputs; k < a.inputs + a.outputs; ++k)
-      write_as(size_of(static_cast<DType>(a.dtype[k])), a.data[k], offset(k), slot[k]);
+    });
   }
+}
+
+template <class T>
+__global__ void __launch_bounds__(kBlock) fused_sums_kernel(const __grid_constant__ FusedArgs a) {
+  sum_tiles<T, 1, kFusedSums>(a, [&](const SumPlace& at, T(&term)[kFusedSums][1]) {
+    std::uint64_t slot[kFusedSlots];
+    interpret(a, slot, [&](int k) { return offset_of(a, k, at); });
+#pragma unroll
+    for (int k = 0; k < kFusedSums; ++k)
+      if (k < a.sums) term[k][0] = from_bits<T>(slot[a.sum_slot[k]]);
+  });
 }
 
 }  // namespace
 
 void start_fused(const FusedArgs& a, cudaStream_t stream) {
-  launch(fused_kernel, blocks_for(a.size, kBlock), kBlock, stream, a);
+  if (a.sums == 0) return launch(fused_kernel, blocks_for(a.size, kBlock), kBlock, stream, a);
+  const bool wide = static_cast<DType>(a.dtype[a.inputs + a.outputs]) == DType::Float64;
+  launch(wide ? fused_sums_kernel<double> : fused_sums_kernel<float>,
+         blocks_for(a.tiles.units, kBlock / (a.tiles.lanes * a.tiles.height)), kBlock, stream, a);
 }
 
 }  // namespace evolute::cuda

@@ -32,29 +32,12 @@ class Writer {
   std::string kernel() {
     line("#include \"cuda/device.h\"");
     line("#include \"cuda/functors.cuh\"");
-    line("#include \"cuda/fused.h\"");
+    line("#include \"cuda/sums.cuh\"");
     line("using namespace evolute;");
     line("using namespace evolute::cuda;");
-    line("extern \"C\" __global__ void __launch_bounds__(256) fused(const __grid_constant__ FusedArgs a) {");
+    line("extern \"C\" __global__ void __launch_bounds__(kBlock) fused(const __grid_constant__ FusedArgs a) {");
     line("constexpr int W = ", group_, ";");
-    line("const std::int64_t step = static_cast<std::int64_t>(gridDim.x) * 256 * W;");
-    line(
-        "for (std::int64_t i = (static_cast<std::int64_t>(blockIdx.x) * 256 + threadIdx.x) * W; i < a.size; i += step) "
-        "{");
-    positions();
-    if (group_ > 1) line("const bool whole = i + W <= a.size;");
-    for (int k = 0; k < args_.inputs; ++k) read(k);
-    for (int k = args_.inputs; k < args_.inputs + args_.outputs; ++k) line(type(k), " y", k, "[W];");
-    line("#pragma unroll");
-    line("for (int l = 0; l < W; ++l) {");
-    for (std::size_t s = 0; s < program_.slot_dtype.size(); ++s)
-      line(type_name(program_.slot_dtype[s]), " s", s,
-           s < static_cast<std::size_t>(args_.inputs) ? cat(" = x", s, "[l];") : std::string("{};"));
-    for (const auto& op : program_.ops) micro_op(op);
-    for (int k = args_.inputs; k < args_.inputs + args_.outputs; ++k) line("y", k, "[l] = s", k, ";");
-    line("}");
-    for (int k = args_.inputs; k < args_.inputs + args_.outputs; ++k) write(k);
-    line("}");
+    args_.sums == 0 ? all_elements() : all_tiles();
     line("}");
     return std::move(text_);
   }
@@ -67,23 +50,66 @@ class Writer {
   }
   const char* type(int k) const { return type_name(static_cast<DType>(args_.dtype[k])); }
 
-  void positions() {
-    if (args_.ndim == 1) return;
-    line("std::uint32_t rest = static_cast<std::uint32_t>(i);");
-    for (int d = 0; d < args_.ndim; ++d) {
-      line("const std::uint32_t q", d, " = a.length[", d, "].quotient(rest);");
-      line("const std::int64_t at", d, " = rest - q", d, " * a.length[", d, "].d;");
-      line("rest = q", d, ";");
+  void all_elements() {
+    line("const std::int64_t step = static_cast<std::int64_t>(gridDim.x) * kBlock * W;");
+    line("for (std::int64_t i = (static_cast<std::int64_t>(blockIdx.x) * kBlock + threadIdx.x) * W; i < a.size;");
+    line("     i += step) {");
+    line("const int count = a.size - i < W ? static_cast<int>(a.size - i) : W;");
+    positions("i", 0, args_.ndim);
+    elements();
+    line("}");
+  }
+  // Outputs are written as above; what is to be summed goes to the loop in sums.cuh.
+  void all_tiles() {
+    const char* t = type_name(program_.slot_dtype[args_.sum_slot[0]]);
+    line("sum_tiles<", t, ", W, ", args_.sums, ">(a, [&](const SumPlace& at, ", t, " (&term)[", args_.sums, "][W]) {");
+    line("const int count = at.count;");
+    positions("at.column", 0, 1);
+    positions("at.row", 1, 1 + args_.tiles.row_axes);
+    positions("at.rest", 1 + args_.tiles.row_axes, args_.ndim);
+    elements();
+    line("});");
+  }
+
+  // Along axes [first, last), which are one when flattened.
+  void positions(const std::string& flat, int first, int last) {
+    std::string rest = flat;
+    for (int d = first; d < last; ++d) {
+      if (d == last - 1) return line("const std::int64_t at", d, " = ", rest, ";");
+      const std::string length = cat("a.length[", d, "]");
+      line("const std::int64_t q", d, " = ",
+           args_.tiles.wide ? cat(rest, " / ", length, ".d")
+                            : cat(length, ".quotient(static_cast<std::uint32_t>(", rest, "))"),
+           ";");
+      line("const std::int64_t at", d, " = ", rest, " - q", d, " * ", length, ".d;");
+      rest = cat("q", d);
     }
   }
+
+  // W of them, or `count`, from the positions on.
+  void elements() {
+    const int full = args_.inputs + args_.outputs;
+    for (int k = 0; k < args_.inputs; ++k) read(k);
+    for (int k = args_.inputs; k < full; ++k) line(type(k), " y", k, "[W];");
+    line("#pragma unroll");
+    line("for (int l = 0; l < W; ++l) {");
+    for (std::size_t s = 0; s < program_.slot_dtype.size(); ++s)
+      line(type_name(program_.slot_dtype[s]), " s", s,
+           s < static_cast<std::size_t>(args_.inputs) ? cat(" = x", s, "[l];") : std::string("{};"));
+    for (const auto& op : program_.ops) micro_op(op);
+    for (int k = args_.inputs; k < full; ++k) line("y", k, "[l] = s", k, ";");
+    for (int k = 0; k < args_.sums; ++k) line("if (l < count) term[", k, "][l] = s", int{args_.sum_slot[k]}, ";");
+    line("}");
+    for (int k = args_.inputs; k < full; ++k) write(k);
+  }
+
   // Of operand k at element i.
   std::string offset(int k) const {
     std::string sum;
     for (int d = 0; d < args_.ndim; ++d) {
       if (args_.stride[k][d] == 0) continue;
-      const std::string position = args_.ndim == 1 ? "i" : cat("at", d);
       const bool one = d == 0 && args_.stride[k][0] == 1;
-      sum += cat(sum.empty() ? "" : " + ", position, one ? "" : cat(" * a.stride[", k, "][", d, "]"));
+      sum += cat(sum.empty() ? "at" : " + at", d, one ? "" : cat(" * a.stride[", k, "][", d, "]"));
     }
     return sum.empty() ? "0" : sum;
   }
@@ -99,9 +125,9 @@ class Writer {
     line("{const Global<const ", type(k), "> p = Global<const ", type(k), ">(static_cast<const ", type(k), "*>(a.data[",
          k, "])) + (", offset(k), ");");
     if (varies_within_group(k)) {
-      line("if (whole) {const auto g = load_pack<", type(k), ", W>(p); for (int l = 0; l < W; ++l) x", k,
+      line("if (count == W) {const auto g = load_pack<", type(k), ", W>(p); for (int l = 0; l < W; ++l) x", k,
            "[l] = g.v[l];}");
-      line("else for (int l = 0; l < W; ++l) x", k, "[l] = p[i + l < a.size ? l : 0];}");
+      line("else for (int l = 0; l < W; ++l) x", k, "[l] = p[l < count ? l : 0];}");
     } else {
       line("const ", type(k), " v = p[0]; for (int l = 0; l < W; ++l) x", k, "[l] = v;}");
     }
@@ -111,9 +137,9 @@ class Writer {
     line("{const Global<", type(k), "> p = Global<", type(k), ">(static_cast<", type(k), "*>(a.data[", k, "])) + (",
          offset(k), ");");
     if (group_ > 1) {
-      line("if (whole) {Pack<", type(k), ", W> g; for (int l = 0; l < W; ++l) g.v[l] = y", k, "[l]; store_pack<",
+      line("if (count == W) {Pack<", type(k), ", W> g; for (int l = 0; l < W; ++l) g.v[l] = y", k, "[l]; store_pack<",
            type(k), ", W>(p, g);}");
-      line("else for (int l = 0; l < W && i + l < a.size; ++l) p[l] = y", k, "[l];}");
+      line("else for (int l = 0; l < count; ++l) p[l] = y", k, "[l];}");
     } else {
       line("p[0] = y", k, "[0];}");
     }

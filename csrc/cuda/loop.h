@@ -9,6 +9,7 @@
 namespace evolute::cuda {
 
 inline constexpr int kMaxAxes = 8;
+inline constexpr int kBlock = 256;  // threads
 
 // Division of n < 2^31 by a constant (Granlund and Montgomery, "Division by invariant integers using multiplication",
 // 1994).

@@ -1,8 +1,10 @@
-// Fusion: elementwise nodes of one shape that can run together become one loop.
+// Fusion: elementwise nodes of one shape that can run together become one loop; on devices whose loops can, with sums
+// of what they compute.
 #include <algorithm>
 
 #include "graph/plan.h"
 #include "graph/rewrite.h"
+#include "ops/attrs.h"
 
 namespace evolute {
 
@@ -16,12 +18,27 @@ bool fusable(const Graph::Node& node) {
   return node.op->kernel_id >= 0 || node.op == &where;
 }
 
+bool is_sum(const Graph::Node& node) {
+  static const Op& sum = primitive("sum");
+  return node.op == &sum;
+}
+const Axes& axes_of(const Graph::Node& sum) { return attrs_as<ReduceAttrs>(sum.attrs.get()).axes; }
+// Sums that differ in the last of `ndim` axes at most: a loop takes both as it goes.
+bool go_together(const Axes& a, const Axes& b, int ndim) {
+  const auto without_last = [&](Axes axes) {
+    if (!axes.empty() && axes.back() == ndim - 1) axes.erase(axes.size() - 1);
+    return axes;
+  };
+  return without_last(a) == without_last(b);
+}
+
 // Nodes that run as one loop. Being a group of one is no loss: it becomes a plain kernel.
 struct Group {
   Shape shape;
   Device device;
   bool fused;
   std::vector<std::size_t> nodes;
+  std::vector<std::size_t> sums;  // those of `nodes` that sum what others compute
 };
 
 class Grouping {
@@ -72,23 +89,52 @@ class Grouping {
       return groups_[g].fused && groups_[g].shape == made.shape && groups_[g].device == made.device;
     };
     std::size_t target = groups_.size();
-    if (fusable(node)) {
+    if (is_sum(node) && sums_with_its_operand(n)) {
+      target = static_cast<std::size_t>(made_in_[index(node.in[0])]);
+      groups_[target].sums.push_back(n);
+    } else if (fusable(node)) {
       std::size_t earliest = 0;
       for (ValueId id : node.in)
         if (made_in_[index(id)] >= 0) {
           const auto g = static_cast<std::size_t>(made_in_[index(id)]);
-          earliest = std::max(earliest, joins(g) ? g : g + 1);
+          earliest = std::max(earliest, joins(g) && !is_summed(id, g) ? g : g + 1);
         }
       if (earliest < groups_.size() && joins(earliest) && spares_a_value(earliest, node) && fits(earliest, n))
         target = earliest;
       for (std::size_t g = groups_.size(); target == groups_.size() && g-- > earliest;)
         if (joins(g) && fits(g, n)) target = g;
     }
-    if (target == groups_.size()) groups_.push_back({made.shape, made.device, fusable(node), {}});
+    if (target == groups_.size()) groups_.push_back({made.shape, made.device, fusable(node), {}, {}});
     groups_[target].nodes.push_back(n);
     group_of_node_[n] = target;
     assigned_ = n + 1;
     for (ValueId id : node.out) made_in_[index(id)] = static_cast<std::ptrdiff_t>(target);
+  }
+
+  // Whether a value of group g is one of its sums, which are there when all of the loop has run.
+  bool is_summed(ValueId id, std::size_t g) const {
+    const auto& sums = groups_[g].sums;
+    return std::any_of(sums.begin(), sums.end(), [&](std::size_t n) { return graph_.nodes[n].out[0] == id; });
+  }
+
+  // Whether the loop that computes what this node sums can sum it too.
+  bool sums_with_its_operand(std::size_t n) {
+    const Graph::Node& node = graph_.nodes[n];
+    const Aval &from = graph_.values[index(node.in[0])], &to = graph_.values[index(node.out[0])];
+    if (made_in_[index(node.in[0])] < 0) return false;
+    const auto g = static_cast<std::size_t>(made_in_[index(node.in[0])]);
+    const Group& group = groups_[g];
+    if (!group.fused || is_summed(node.in[0], g) || !backend(from.device.type).sums_in_loops()) return false;
+    if (!is_floating(from.dtype) || from.dtype != to.dtype) return false;
+    if (from.shape.product() == 0 || from.shape.product() == to.shape.product()) return false;
+    if (!group.sums.empty()) {
+      const Graph::Node& first = graph_.nodes[group.sums[0]];
+      if (group.sums.size() == FusedProgram::kMaxSums ||
+          !go_together(axes_of(first), axes_of(node), from.shape.size()) ||
+          graph_.values[index(first.out[0])].dtype != to.dtype)
+        return false;
+    }
+    return fits(g, n);
   }
 
   bool fits(std::size_t g, std::size_t extra) {
@@ -129,10 +175,13 @@ Step make_loop(const Graph& graph, const Grouping& grouping, std::size_t g) {
   FusedProgram& program = step.program;
   program.shape = group.shape;
   std::vector<ValueId> made;
+  const auto sums = [&](std::size_t n) {
+    return std::find(group.sums.begin(), group.sums.end(), n) != group.sums.end();
+  };
   for (std::size_t n : group.nodes)
     for (ValueId id : graph.nodes[n].out) {
       made.push_back(id);
-      if (grouping.needed_outside(id, g)) step.out.push_back(id);
+      if (!sums(n) && grouping.needed_outside(id, g)) step.out.push_back(id);
     }
   auto contains = [](const std::vector<ValueId>& v, ValueId id) {
     return std::find(v.begin(), v.end(), id) != v.end();
@@ -151,6 +200,7 @@ Step make_loop(const Graph& graph, const Grouping& grouping, std::size_t g) {
   };
   for (ValueId id : step.in) slot[static_cast<std::size_t>(id)] = new_slot(id);
   for (ValueId id : step.out) slot[static_cast<std::size_t>(id)] = new_slot(id);
+  for (std::size_t n : group.sums) step.out.push_back(graph.nodes[n].out[0]);
 
   std::vector<int> uses(graph.values.size());
   for (std::size_t n : group.nodes)
@@ -159,6 +209,10 @@ Step make_loop(const Graph& graph, const Grouping& grouping, std::size_t g) {
   const auto first_temporary = static_cast<std::int16_t>(program.slot_dtype.size());
   for (std::size_t n : group.nodes) {
     const Graph::Node& node = graph.nodes[n];
+    if (sums(n)) {  // its operand stays in its slot to the end
+      program.sums.push_back({slot[static_cast<std::size_t>(node.in[0])], axes_of(node)});
+      continue;
+    }
     FusedProgram::MicroOp op{node.op->kernel_id,
                              dtype(node.in.back()),
                              static_cast<std::uint8_t>(node.in.size()),

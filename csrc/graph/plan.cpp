@@ -96,7 +96,8 @@ bool may_overwrite(const Step& step, std::size_t i, std::size_t o) {
   if (step.kind == Step::Kind::Kernel)
     return step.nodes[0]->op->kernel_id >= 0 || (step.nodes[0]->op == &matmul_add_op && i == 2);
   if (step.kind != Step::Kind::Fused) return false;
-  // Block by block: the input must not be read after the micro-op that writes the output.
+  // Block by block: the input must not be read after the micro-op that writes the output. Sums are there at the end.
+  if (o >= static_cast<std::size_t>(step.program.n_outputs)) return false;
   const auto input = static_cast<std::int16_t>(i), output = static_cast<std::int16_t>(step.in.size() + o);
   bool written = false;
   for (const FusedProgram::MicroOp& op : step.program.ops) {
