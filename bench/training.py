@@ -1,6 +1,6 @@
 """Time to a given error: the training of `examples/burgers.py` in Evolute, PyTorch and JAX, from the same weights.
 
-    peers/bin/python bench/training.py                      # each in a process of its own, then the plot: minutes
+    peers/bin/python bench/training.py                      # three rounds, then the plot: four minutes
     peers/bin/python bench/training.py --plot               # the plot alone
     peers/bin/python bench/training.py --only jax           # one of them, in this process
 
@@ -164,7 +164,7 @@ class OnTorch:
             self.store(vector)
             loss = self.loss(*batch)
             gradients = self.torch.autograd.grad(loss, self.parameters)
-            return float(loss), joined(g.numpy() for g in gradients)
+            return loss.item(), joined(g.numpy() for g in gradients)
 
         self.store(minimized(value, joined(p.detach().numpy() for p in self.parameters), options, callback, self.store))
 

@@ -416,16 +416,21 @@ print("same")
 """
 
 
-def test_kernels_made_at_run_time(tmp_path):
-    """Sources of fused loops compile and give what the interpreter gives, which gives what the CPU gives."""
+def compiled_and_interpreted(program, folder):
+    """Run a program that prints "same" with kernels made at run time, and with the interpreter. Returns the sources."""
     environment = {"EVOLUTE_CUDA_COMPILER": "1", "EVOLUTE_EMULATED_COMPILER": "1"}
-    compiled = run(PROGRAM, **environment, EVOLUTE_CUDA_SOURCES=str(tmp_path))
+    compiled = run(program, **environment, EVOLUTE_CUDA_SOURCES=str(folder))
     if "NVRTC (libnvrtc.so) is not there" in compiled.stderr:
         pytest.skip("there is no NVRTC")
     assert compiled.stdout == "same\n", compiled.stderr
-    assert len(list(tmp_path.glob("fused-*.cu"))) >= 4
-    interpreted = run(PROGRAM, EVOLUTE_CUDA_COMPILER="0")
+    interpreted = run(program, EVOLUTE_CUDA_COMPILER="0")
     assert interpreted.stdout == "same\n", interpreted.stderr
+    return [path.read_text() for path in folder.glob("fused-*.cu")]
+
+
+def test_kernels_made_at_run_time(tmp_path):
+    """Sources of fused loops compile and give what the interpreter gives, which gives what the CPU gives."""
+    assert len(compiled_and_interpreted(PROGRAM, tmp_path)) >= 4
 
 
 # ---- threads and exchange --------------------------------------------------------------------------------------------

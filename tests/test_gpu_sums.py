@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from checks import ROWS
-from test_gpu import MISSING, inputs, on_gpu, run
+from test_gpu import MISSING, compiled_and_interpreted, inputs, on_gpu
 
 import evolute as ev
 from evolute import Tensor, ops
@@ -238,13 +238,6 @@ print("same")
 
 def test_kernels_made_at_run_time(tmp_path):
     """Sources of loops with sums compile and give what the interpreter gives, which gives what the CPU gives."""
-    environment = {"EVOLUTE_CUDA_COMPILER": "1", "EVOLUTE_EMULATED_COMPILER": "1"}
-    compiled = run(PROGRAM, **environment, EVOLUTE_CUDA_SOURCES=str(tmp_path))
-    if "NVRTC (libnvrtc.so) is not there" in compiled.stderr:
-        pytest.skip("there is no NVRTC")
-    assert compiled.stdout == "same\n", compiled.stderr
-    sources = [path.read_text() for path in tmp_path.glob("fused-*.cu")]
+    sources = compiled_and_interpreted(PROGRAM, tmp_path)
     assert sum("sum_tiles<" in source for source in sources) >= 12
     assert any("load_pack<" in source and "sum_tiles<" in source for source in sources)
-    interpreted = run(PROGRAM, EVOLUTE_CUDA_COMPILER="0")
-    assert interpreted.stdout == "same\n", interpreted.stderr

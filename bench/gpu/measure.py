@@ -203,6 +203,41 @@ def reductions(n: int) -> Iterator[Case]:
         yield Case(f"{name}, {shape}", on_evolute(make(fn, shape)), bytes=4 * n, least=0.85)
 
 
+def sums_in_kernels(n: int) -> Iterator[Case]:
+    """Gradients by broadcast operands, and a loop's result summed: what is summed is not to be moved."""
+    side = int(n**0.5)
+
+    def gradients(shape: tuple[int, ...], other: tuple[int, ...]) -> Callable[[], Callable[[], Any]]:
+        def prepared() -> Callable[[], Any]:
+            x, y, g = ops.uniform(shape, 1), ops.uniform(other, 2), ops.uniform(shape, 3)
+            pullback = ev.vjp(lambda x, y: x * y, x, y)[1]
+            return lambda: pullback(g)
+
+        return prepared
+
+    def loop(fn: Callable[[Tensor, Tensor], Tensor]) -> Callable[[], Callable[[], Any]]:
+        def prepared() -> Callable[[], Any]:
+            x, y, f = ops.uniform((n // 64, 64), 1), ops.uniform((64,), 2), ev.jit(fn)
+            return lambda: f(x, y)
+
+        return prepared
+
+    for what, shape, other in (
+        ("a row", (n // 64, 64), (64,)),
+        ("a long row", (side, side), (side,)),
+        ("a column", (side, side), (side, 1)),
+        ("a number", (n,), ()),
+    ):
+        yield Case(
+            f"gradients of x y, y {what} beside {shape}", on_evolute(gradients(shape, other)), bytes=12 * n, least=0.85
+        )
+    for name, fn in (
+        ("sum over rows of tanh(x + y)", lambda x, y: ops.sum(ops.tanh(x + y), 0)),
+        ("mean of (x - y)²", lambda x, y: ops.mean(ops.square(x - y))),
+    ):
+        yield Case(f"{name}, {(n // 64, 64)}", on_evolute(loop(fn)), bytes=4 * n, least=0.85)
+
+
 PRODUCTS = [
     (4096, 4096, 4096, "float32", 0.85),
     (2048, 2048, 2048, "float64", 0.0),
@@ -380,7 +415,7 @@ def main() -> int:
     bench = Bench(arguments.folder, arguments.seconds, arguments.tiny)
     n, scale = (1 << 12, 100) if arguments.tiny else (1 << 28, 1)
     # First what the bars speak of in few words, then what takes long.
-    cases = [copy(n), *steps(scale), *products(scale), *reductions(n), *elementwise(n)]
+    cases = [copy(n), *steps(scale), *products(scale), *reductions(n), *sums_in_kernels(n), *elementwise(n)]
     for case in cases:
         bench.measure(case)
         last = bench.results[-1]

@@ -5,6 +5,8 @@
 #include <fstream>
 #include <unordered_map>
 
+#include "cuda/kernels.h"
+
 namespace evolute::cuda {
 
 namespace {
@@ -69,10 +71,7 @@ bool start_compiled(const FusedProgram& program, const FusedArgs& args, int grou
     kernel = at->second;
   }
   if (!kernel) return false;
-  const SumTiles& t = args.tiles;
-  const unsigned blocks = args.sums > 0 ? blocks_for(t.units, kBlock / (t.lanes * t.height))
-                                        : blocks_for(args.size, std::int64_t{kBlock} * group);
-  start_kernel(kernel, blocks, args, stream.handle());
+  start_kernel(kernel, fused_blocks(args, group), args, stream.handle());
   return true;
 }
 

@@ -98,8 +98,8 @@ bool run_pass(const Call& call, const FusedProgram& program, const SumPass& pass
   args.sums = static_cast<int>(pass.sums.size());
   args.ndim = static_cast<int>(pass.axes.size());
   args.tiles = pass.tiles;
-  for (int d = 0; d < args.ndim;
-       ++d)  // lengths beyond 32 bits are last in their groups, and nothing is divided by them
+  // Lengths beyond 32 bits are last in their groups, and nothing is divided by them.
+  for (int d = 0; d < args.ndim; ++d)
     if (pass.axes[d].length >> 32 == 0) args.length[d] = Divisor(static_cast<std::uint32_t>(pass.axes[d].length));
   const int full = args.inputs + outputs;
   for (int k = 0; k < full; ++k) {

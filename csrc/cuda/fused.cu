@@ -70,57 +70,54 @@ __device__ void write_as(std::size_t item, void* p, std::int64_t i, std::uint64_
   }
 }
 
-// Runs the program on the elements that `offset(k)` gives for each operand. Outputs that are not summed are written.
-template <class Offset>
-__device__ void interpret(const FusedArgs& a, std::uint64_t* slot, const Offset& offset) {
+// Runs the program on the elements of one place, and writes the outputs that are not summed.
+EV_NOINLINE __device__ void interpret(const FusedArgs& a, const SumPlace& at, std::uint64_t* slot) {
   for (int k = 0; k < a.inputs; ++k)
-    slot[k] = a.data[k] ? read_as(size_of(static_cast<DType>(a.dtype[k])), a.data[k], offset(k)) : a.immediate[k];
+    slot[k] =
+        a.data[k] ? read_as(size_of(static_cast<DType>(a.dtype[k])), a.data[k], offset_of(a, k, at)) : a.immediate[k];
   for (int o = 0; o < a.ops; ++o) run_op(a.op[o], slot);
   for (int k = a.inputs; k < a.inputs + a.outputs; ++k)
-    write_as(size_of(static_cast<DType>(a.dtype[k])), a.data[k], offset(k), slot[k]);
+    write_as(size_of(static_cast<DType>(a.dtype[k])), a.data[k], offset_of(a, k, at), slot[k]);
 }
 
-__global__ void __launch_bounds__(kBlock) fused_kernel(const __grid_constant__ FusedArgs a) {
+__device__ void run_all(const FusedArgs& a) {
   std::uint64_t slot[kFusedSlots];
   for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * kBlock + threadIdx.x; i < a.size;
        i += static_cast<std::int64_t>(gridDim.x) * kBlock) {
-    std::int64_t at[kMaxAxes];
-    if (a.ndim == 1) {
-      at[0] = i;
-    } else {
-      auto rest = static_cast<std::uint32_t>(i);
-      for (int d = 0; d < a.ndim; ++d) {
-        const std::uint32_t q = a.length[d].quotient(rest);
-        at[d] = rest - q * a.length[d].d;
-        rest = q;
-      }
+    SumPlace at{i, 0, 0, 1};
+    if (a.ndim > 1) {
+      at.rest = a.length[0].quotient(static_cast<std::uint32_t>(i));
+      at.column = i - at.rest * a.length[0].d;
     }
-    interpret(a, slot, [&](int k) {
-      std::int64_t sum = 0;
-      for (int d = 0; d < a.ndim; ++d) sum += at[d] * a.stride[k][d];
-      return sum;
-    });
+    interpret(a, at, slot);
   }
 }
 
 template <class T>
-__global__ void __launch_bounds__(kBlock) fused_sums_kernel(const __grid_constant__ FusedArgs a) {
+__device__ void run_and_sum(const FusedArgs& a) {
   sum_tiles<T, 1, kFusedSums>(a, [&](const SumPlace& at, T(&term)[kFusedSums][1]) {
     std::uint64_t slot[kFusedSlots];
-    interpret(a, slot, [&](int k) { return offset_of(a, k, at); });
+    interpret(a, at, slot);
 #pragma unroll
     for (int k = 0; k < kFusedSums; ++k)
       if (k < a.sums) term[k][0] = from_bits<T>(slot[a.sum_slot[k]]);
   });
 }
 
+// One kernel: compiling the micro-ops takes half a minute for each that calls them.
+__global__ void __launch_bounds__(kBlock) fused_kernel(const __grid_constant__ FusedArgs a) {
+  if (a.sums == 0)
+    run_all(a);
+  else if (static_cast<DType>(a.dtype[a.inputs + a.outputs]) == DType::Float32)
+    run_and_sum<float>(a);
+  else
+    run_and_sum<double>(a);
+}
+
 }  // namespace
 
 void start_fused(const FusedArgs& a, cudaStream_t stream) {
-  if (a.sums == 0) return launch(fused_kernel, blocks_for(a.size, kBlock), kBlock, stream, a);
-  const bool wide = static_cast<DType>(a.dtype[a.inputs + a.outputs]) == DType::Float64;
-  launch(wide ? fused_sums_kernel<double> : fused_sums_kernel<float>,
-         blocks_for(a.tiles.units, kBlock / (a.tiles.lanes * a.tiles.height)), kBlock, stream, a);
+  launch(fused_kernel, fused_blocks(a, 1), kBlock, stream, a);
 }
 
 }  // namespace evolute::cuda

@@ -136,5 +136,10 @@ void start_cofactor(DType t, std::int64_t batches, std::int64_t n, void* a, void
 // ---- fused.cu
 
 void start_fused(const FusedArgs& args, cudaStream_t stream);
+// Blocks for a loop whose threads take `group` neighbours.
+inline unsigned fused_blocks(const FusedArgs& a, int group) {
+  if (a.sums == 0) return blocks_for(a.size, std::int64_t{kBlock} * group);
+  return blocks_for(a.tiles.units, kBlock / (a.tiles.lanes * a.tiles.height));
+}
 
 }  // namespace evolute::cuda
