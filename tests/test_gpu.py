@@ -251,6 +251,23 @@ def test_reductions(name, shape, axes):
         np.testing.assert_allclose(got.asnumpy(), want.asnumpy(), 1e-5 if dtype == np.float32 else 1e-12, 1e-4)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32])
+@pytest.mark.parametrize("name", ["argmax", "argmin"])
+@pytest.mark.parametrize(
+    ("shape", "axis"),
+    [((1,), 0), ((40_000,), 0), ((3, 9000), 1), ((9000, 3), 0), ((9000, 40), 0), ((5000, 7), 1), ((3, 5, 300, 4), 2)],
+)
+def test_positions_of_extrema(name, shape, axis, dtype):
+    """The first of equal ones, of which there are some in other parts of the axis; of NaN the first too."""
+    a = np.random.default_rng(3).integers(-50, 50, shape).astype(dtype)
+    want = getattr(np, name)(a, axis)
+    for x in (a, np.asfortranarray(a)):
+        np.testing.assert_array_equal(getattr(ops, name)(on_gpu(x), axis).asnumpy(), want)
+    if dtype != np.int32:
+        a[np.random.default_rng(4).random(shape) < 3 / shape[axis]] = np.nan
+        np.testing.assert_array_equal(getattr(ops, name)(on_gpu(a), axis).asnumpy(), getattr(np, name)(a, axis))
+
+
 def test_reductions_are_the_same_each_time():
     x = on_gpu(np.random.default_rng(2).standard_normal(100_001, np.float32))
     assert len({ops.sum(x).item() for _ in range(3)}) == 1

@@ -47,7 +47,19 @@ struct ReduceArgs {
   bool packed;          // rows of 16-byte groups
 };
 void start_reduce(Reduction r, DType t, const ReduceArgs& args, cudaStream_t stream);
-void start_arg_reduce(bool max, DType t, const ReduceArgs& args, cudaStream_t stream);
+
+// Positions along the reduced axis.
+struct ArgReduceArgs {
+  Loop<2> kept;   // in, out
+  Loop<1> along;  // in
+  const void* in;
+  const std::int64_t* positions;  // of the elements of `in`, laid out alike; null: they are numbered along the axis
+  std::int64_t* out;
+  void* values;              // of the elements at the positions found, if there are several parts
+  std::int64_t chunks, per;  // as above, but results lie part by part: out[chunk * kept.size + unit]
+  int lanes;
+};
+void start_arg_reduce(bool max, DType t, const ArgReduceArgs& args, cudaStream_t stream);
 
 // ---- scan.cu
 

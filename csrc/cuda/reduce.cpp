@@ -27,19 +27,43 @@ Spaces spaces_of(const Array& in, const Axes& axes, const Array& out) {
   return s;
 }
 
-// One launch of each stage: `along` whole, the outputs that `kept` has.
-void start_stages(const Call& call, Reduction r, DType t, ReduceArgs args) {
+// Whether neighbouring outputs lie side by side in the input, so that neighbouring threads are best given one each.
+template <class Args>
+bool in_columns(const Args& args) {
+  return args.kept.size >= 32 && args.kept.stride[0][0] == 1 && (args.along.ndim > 1 || args.along.stride[0][0] != 1);
+}
+
+// Threads for each of the outputs of n terms, `group` of which are read at once: enough that each has a few.
+int lanes_for(std::int64_t n, std::int64_t group) {
+  return static_cast<int>(
+      std::bit_ceil(static_cast<std::uint64_t>(std::clamp<std::int64_t>(n / (4 * group), 1, kBlock))));
+}
+
+// Parts of what is reduced, in whole groups: enough to fill the device, none of them too short.
+template <class Args>
+void cut(Args& args, std::int64_t group, int lanes) {
   constexpr std::int64_t kBlocks = 1024, kLeast = 2048;  // elements of a part
-  const std::int64_t units = args.kept.size, n = args.along.size;
-  args.columns = units >= 32 && args.kept.stride[0][0] == 1 && (args.along.ndim > 1 || args.along.stride[0][0] != 1);
-  // Threads for one output: enough that each has a few terms.
-  const std::int64_t group = args.packed ? static_cast<std::int64_t>(16 / size_of(t)) : 1;
-  args.lanes =
-      static_cast<int>(std::bit_ceil(static_cast<std::uint64_t>(std::clamp<std::int64_t>(n / (4 * group), 1, 256))));
-  const std::int64_t blocks = args.columns ? (units + 31) / 32 : (units * args.lanes + 255) / 256;
+  const std::int64_t n = args.along.size, blocks = (args.kept.size * lanes + kBlock - 1) / kBlock;
   const std::int64_t parts = std::clamp<std::int64_t>(kBlocks / blocks, 1, std::max<std::int64_t>(n / kLeast, 1));
   args.per = ((n + parts - 1) / parts + group - 1) / group * group;
   args.chunks = (n + args.per - 1) / args.per;
+}
+
+// Outputs in the order of `kept`, `step` elements apart in the array that is reduced next.
+void lay_out_dense(Loop<2>& kept, std::int64_t step) {
+  for (int a = 0; a < kept.ndim; ++a) {
+    kept.stride[0][a] = step;
+    step *= kept.ndim == 1 ? kept.size : kept.length[a].d;
+  }
+}
+
+// One launch of each stage: `along` whole, the outputs that `kept` has.
+void start_stages(const Call& call, Reduction r, DType t, ReduceArgs args) {
+  const std::int64_t units = args.kept.size;
+  const std::int64_t group = args.packed ? static_cast<std::int64_t>(16 / size_of(t)) : 1;
+  args.columns = in_columns(args);
+  args.lanes = lanes_for(args.along.size, group);
+  cut(args, group, args.columns ? 8 : args.lanes);
   if (args.chunks == 1) return start_reduce(r, t, args, call.handle());
 
   void* out = args.out;
@@ -51,13 +75,7 @@ void start_stages(const Call& call, Reduction r, DType t, ReduceArgs args) {
   second.in = partial->data();
   second.out = out;
   second.kept = kept;
-  for (int a = 0; a < kept.ndim; ++a) second.kept.stride[0][a] = 0;
-  // Partial results of one output lie side by side, in the order of the outputs.
-  std::int64_t step = args.chunks;
-  for (int a = 0; a < kept.ndim; ++a) {
-    second.kept.stride[0][a] = step;
-    step *= kept.ndim == 1 ? units : kept.length[a].d;
-  }
+  lay_out_dense(second.kept, args.chunks);  // partial results of one output lie side by side
   second.along.ndim = 1;
   second.along.size = args.chunks;
   second.along.stride[0][0] = 1;
@@ -65,6 +83,29 @@ void start_stages(const Call& call, Reduction r, DType t, ReduceArgs args) {
   second.per = args.chunks;
   second.lanes = static_cast<int>(std::min<std::uint64_t>(std::bit_ceil(static_cast<std::uint64_t>(args.chunks)), 256));
   start_reduce(r, t, second, call.handle());
+}
+
+void start_stages(const Call& call, bool max, DType t, ArgReduceArgs args) {
+  const std::int64_t units = args.kept.size;
+  args.lanes = in_columns(args) ? 1 : lanes_for(args.along.size, 1);
+  cut(args, 1, args.lanes);
+  if (args.chunks == 1) return start_arg_reduce(max, t, args, call.handle());
+
+  const Workspace<std::int64_t> positions(units * args.chunks), values(units * args.chunks);
+  ArgReduceArgs first = args;
+  first.out = positions.get();
+  first.values = values.get();
+  start_arg_reduce(max, t, first, call.handle());
+  args.in = values.get();
+  args.positions = positions.get();
+  lay_out_dense(args.kept, 1);
+  args.along = {};
+  args.along.ndim = 1;
+  args.along.size = args.per = args.chunks;
+  args.along.stride[0][0] = units;
+  args.chunks = 1;
+  args.lanes = in_columns(args) ? 1 : lanes_for(args.along.size, 1);
+  start_arg_reduce(max, t, args, call.handle());
 }
 
 }  // namespace
@@ -139,15 +180,15 @@ void CudaBackend::arg_reduce(bool max, const Array& in, int axis, Array& out) {
   const Ref<Array> source = call.on_device(in);
   const Spaces spaces = spaces_of(*source, {axis}, out);
   auto* from = static_cast<std::byte*>(call.data(*source));
-  auto* to = static_cast<std::byte*>(call.data(out));
+  auto* to = static_cast<std::int64_t*>(call.data(out));
   spaces.along.for_parts([&](const Loop<1>& along, const std::int64_t (&)[1]) {
     spaces.kept.for_parts([&](const Loop<2>& kept, const std::int64_t (&offset)[2]) {
-      ReduceArgs args{};
+      ArgReduceArgs args{};
       args.along = along;
       args.kept = kept;
       args.in = from + offset[0] * static_cast<std::int64_t>(size_of(in.dtype()));
-      args.out = to + offset[1] * 8;
-      start_arg_reduce(max, in.dtype(), args, call.handle());
+      args.out = to + offset[1];
+      start_stages(call, max, in.dtype(), args);
     });
   });
   call.end();

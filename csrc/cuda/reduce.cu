@@ -139,13 +139,23 @@ void start_numbers(DType t, const ReduceArgs& a, cudaStream_t stream) {
 
 // ---- position of the extremum
 
-// Whether x at i goes before y at j: NaN before all numbers, the first of equal ones.
+// The best of the elements seen so far: NaN before all numbers, the first of equal ones. None yet: index -1.
 template <bool max, class T>
-__device__ __forceinline__ bool before(T x, std::int64_t i, T y, std::int64_t j) {
-  const bool x_nan = x != x, y_nan = y != y;
-  if (x_nan || y_nan) return x_nan && (!y_nan || i < j);
-  return (max ? x > y : x < y) || (x == y && i < j);
-}
+struct Extremum {
+  T value = T();
+  std::int64_t index = -1;
+
+  __device__ __forceinline__ void take(T x, std::int64_t i) {
+    if (i >= 0 && (index < 0 || precedes(x, i))) value = x, index = i;
+  }
+
+ private:
+  __device__ __forceinline__ bool precedes(T x, std::int64_t i) const {
+    const bool x_nan = x != x, value_nan = value != value;
+    if (x_nan || value_nan) return x_nan && (!value_nan || i < index);
+    return (max ? x > value : x < value) || (x == value && i < index);
+  }
+};
 
 template <class T>
 struct Extrema {
@@ -153,35 +163,45 @@ struct Extrema {
   std::int64_t index[kBlock / 32];
 };
 
-// A block for each output.
+// `lanes` threads for each part of each output; neighbours have neighbouring outputs.
 template <bool max, class T>
-__global__ void __launch_bounds__(kBlock) arg_extremum(const __grid_constant__ ReduceArgs a) {
+__global__ void __launch_bounds__(kBlock) arg_extremum(const __grid_constant__ ArgReduceArgs a) {
   EV_SHARED(Extrema<T>, shared);
-  for (std::int64_t unit = blockIdx.x; unit < a.kept.size; unit += gridDim.x) {
-    std::int64_t offset[2], at[1];
-    a.kept.offsets(unit, offset);
-    const Global<const T> in = Global<const T>(static_cast<const T*>(a.in)) + offset[0];
-    T best = in[0];
-    std::int64_t index = 0;
-    for (std::int64_t i = threadIdx.x; i < a.along.size; i += kBlock) {
-      a.along.offsets(i, at);
-      const T x = in[at[0]];
-      if (before<max>(x, i, best, index)) best = x, index = i;
+  const int lanes = a.lanes, lane = threadIdx.x % lanes, warp = threadIdx.x / 32;
+  const std::int64_t per_block = kBlock / lanes, units = a.kept.size * a.chunks;
+  const Global<const std::int64_t> positions(a.positions);
+  // All threads of a block stay together: they share their results.
+  for (std::int64_t first = blockIdx.x * per_block; first < units; first += gridDim.x * per_block) {
+    const std::int64_t unit = first + threadIdx.x / lanes;
+    std::int64_t offset[2] = {0, 0};
+    Extremum<max, T> best;
+    if (unit < units) {
+      a.kept.offsets(unit % a.kept.size, offset);
+      const Global<const T> in(static_cast<const T*>(a.in));
+      const std::int64_t begin = unit / a.kept.size * a.per;
+      const std::int64_t end = begin + a.per < a.along.size ? begin + a.per : a.along.size;
+#pragma unroll 4
+      for (std::int64_t i = begin + lane; i < end; i += lanes) {
+        std::int64_t at[1];
+        a.along.offsets(i, at);
+        best.take(in[offset[0] + at[0]], positions ? static_cast<std::int64_t>(positions[offset[0] + at[0]]) : i);
+      }
     }
-    for (int by = 16; by > 0; by /= 2) {
-      const T x = __shfl_xor_sync(kAll, best, by);
-      const std::int64_t i = __shfl_xor_sync(kAll, static_cast<long long>(index), by);
-      if (before<max>(x, i, best, index)) best = x, index = i;
+    for (int by = (lanes < 32 ? lanes : 32) / 2; by > 0; by /= 2) {
+      const T x = __shfl_xor_sync(kAll, best.value, by);
+      best.take(x, __shfl_xor_sync(kAll, static_cast<long long>(best.index), by));
     }
-    if (threadIdx.x % 32 == 0) shared.value[threadIdx.x / 32] = best, shared.index[threadIdx.x / 32] = index;
-    __syncthreads();
-    if (threadIdx.x == 0) {
-      for (int w = 1; w < kBlock / 32; ++w)
-        if (before<max>(static_cast<T>(shared.value[w]), shared.index[w], best, index))
-          best = shared.value[w], index = shared.index[w];
-      Global<std::int64_t>(static_cast<std::int64_t*>(a.out))[offset[1]] = index;
+    if (lanes > 32) {
+      if (threadIdx.x % 32 == 0) shared.value[warp] = best.value, shared.index[warp] = best.index;
+      __syncthreads();
+      if (lane == 0)
+        for (int w = warp + 1; w < warp + lanes / 32; ++w)
+          best.take(static_cast<T>(shared.value[w]), static_cast<std::int64_t>(shared.index[w]));
+      __syncthreads();
     }
-    __syncthreads();
+    if (lane != 0 || unit >= units) continue;
+    Global<std::int64_t>(a.out)[a.chunks > 1 ? unit : offset[1]] = best.index;
+    if (a.chunks > 1) Global<T>(static_cast<T*>(a.values))[unit] = best.value;
   }
 }
 
@@ -198,8 +218,8 @@ void start_reduce(Reduction r, DType t, const ReduceArgs& a, cudaStream_t stream
   }
 }
 
-void start_arg_reduce(bool max, DType t, const ReduceArgs& a, cudaStream_t stream) {
-  const unsigned blocks = blocks_for(a.kept.size, 1);
+void start_arg_reduce(bool max, DType t, const ArgReduceArgs& a, cudaStream_t stream) {
+  const unsigned blocks = blocks_for(a.kept.size * a.chunks, kBlock / a.lanes);
   dispatch(t, [&]<class T>(TypeTag<T>) {
     launch(max ? arg_extremum<true, T> : arg_extremum<false, T>, blocks, kBlock, stream, a);
   });
