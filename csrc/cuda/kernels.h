@@ -48,10 +48,10 @@ struct ReduceArgs {
 };
 void start_reduce(Reduction r, DType t, const ReduceArgs& args, cudaStream_t stream);
 
-// Positions along the reduced axis.
+// Positions along the one axis that is reduced.
 struct ArgReduceArgs {
-  Loop<2> kept;   // in, out
-  Loop<1> along;  // in
+  Loop<2> kept;  // in, out
+  std::int64_t length, stride;
   const void* in;
   const std::int64_t* positions;  // of the elements of `in`, laid out alike; null: they are numbered along the axis
   std::int64_t* out;

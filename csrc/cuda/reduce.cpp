@@ -27,10 +27,10 @@ Spaces spaces_of(const Array& in, const Axes& axes, const Array& out) {
   return s;
 }
 
-// Whether neighbouring outputs lie side by side in the input, so that neighbouring threads are best given one each.
-template <class Args>
-bool in_columns(const Args& args) {
-  return args.kept.size >= 32 && args.kept.stride[0][0] == 1 && (args.along.ndim > 1 || args.along.stride[0][0] != 1);
+// Whether neighbouring outputs lie side by side in the input, and what is reduced does not: then neighbouring threads
+// are best given an output each.
+bool in_columns(const Loop<2>& kept, bool along_is_dense) {
+  return kept.size >= 32 && kept.stride[0][0] == 1 && !along_is_dense;
 }
 
 // Threads for each of the outputs of n terms, `group` of which are read at once: enough that each has a few.
@@ -39,11 +39,11 @@ int lanes_for(std::int64_t n, std::int64_t group) {
       std::bit_ceil(static_cast<std::uint64_t>(std::clamp<std::int64_t>(n / (4 * group), 1, kBlock))));
 }
 
-// Parts of what is reduced, in whole groups: enough to fill the device, none of them too short.
+// Parts of the n terms of each output, in whole groups: enough to fill the device, none of them too short.
 template <class Args>
-void cut(Args& args, std::int64_t group, int lanes) {
+void cut(Args& args, std::int64_t n, std::int64_t group, int lanes) {
   constexpr std::int64_t kBlocks = 1024, kLeast = 2048;  // elements of a part
-  const std::int64_t n = args.along.size, blocks = (args.kept.size * lanes + kBlock - 1) / kBlock;
+  const std::int64_t blocks = (args.kept.size * lanes + kBlock - 1) / kBlock;
   const std::int64_t parts = std::clamp<std::int64_t>(kBlocks / blocks, 1, std::max<std::int64_t>(n / kLeast, 1));
   args.per = ((n + parts - 1) / parts + group - 1) / group * group;
   args.chunks = (n + args.per - 1) / args.per;
@@ -61,9 +61,9 @@ void lay_out_dense(Loop<2>& kept, std::int64_t step) {
 void start_stages(const Call& call, Reduction r, DType t, ReduceArgs args) {
   const std::int64_t units = args.kept.size;
   const std::int64_t group = args.packed ? static_cast<std::int64_t>(16 / size_of(t)) : 1;
-  args.columns = in_columns(args);
+  args.columns = in_columns(args.kept, args.along.ndim == 1 && args.along.stride[0][0] == 1);
   args.lanes = lanes_for(args.along.size, group);
-  cut(args, group, args.columns ? 8 : args.lanes);
+  cut(args, args.along.size, group, args.columns ? 8 : args.lanes);
   if (args.chunks == 1) return start_reduce(r, t, args, call.handle());
 
   void* out = args.out;
@@ -87,8 +87,8 @@ void start_stages(const Call& call, Reduction r, DType t, ReduceArgs args) {
 
 void start_stages(const Call& call, bool max, DType t, ArgReduceArgs args) {
   const std::int64_t units = args.kept.size;
-  args.lanes = in_columns(args) ? 1 : lanes_for(args.along.size, 1);
-  cut(args, 1, args.lanes);
+  args.lanes = in_columns(args.kept, args.stride == 1) ? 1 : lanes_for(args.length, 1);
+  cut(args, args.length, 1, args.lanes);
   if (args.chunks == 1) return start_arg_reduce(max, t, args, call.handle());
 
   const Workspace<std::int64_t> positions(units * args.chunks), values(units * args.chunks);
@@ -99,12 +99,10 @@ void start_stages(const Call& call, bool max, DType t, ArgReduceArgs args) {
   args.in = values.get();
   args.positions = positions.get();
   lay_out_dense(args.kept, 1);
-  args.along = {};
-  args.along.ndim = 1;
-  args.along.size = args.per = args.chunks;
-  args.along.stride[0][0] = units;
+  args.length = args.per = args.chunks;
+  args.stride = units;
   args.chunks = 1;
-  args.lanes = in_columns(args) ? 1 : lanes_for(args.along.size, 1);
+  args.lanes = in_columns(args.kept, false) ? 1 : lanes_for(args.length, 1);
   start_arg_reduce(max, t, args, call.handle());
 }
 
@@ -181,15 +179,14 @@ void CudaBackend::arg_reduce(bool max, const Array& in, int axis, Array& out) {
   const Spaces spaces = spaces_of(*source, {axis}, out);
   auto* from = static_cast<std::byte*>(call.data(*source));
   auto* to = static_cast<std::int64_t*>(call.data(out));
-  spaces.along.for_parts([&](const Loop<1>& along, const std::int64_t (&)[1]) {
-    spaces.kept.for_parts([&](const Loop<2>& kept, const std::int64_t (&offset)[2]) {
-      ArgReduceArgs args{};
-      args.along = along;
-      args.kept = kept;
-      args.in = from + offset[0] * static_cast<std::int64_t>(size_of(in.dtype()));
-      args.out = to + offset[1];
-      start_stages(call, max, in.dtype(), args);
-    });
+  spaces.kept.for_parts([&](const Loop<2>& kept, const std::int64_t (&offset)[2]) {
+    ArgReduceArgs args{};
+    args.kept = kept;
+    args.length = in.shape()[axis];
+    args.stride = source->strides()[axis];
+    args.in = from + offset[0] * static_cast<std::int64_t>(size_of(in.dtype()));
+    args.out = to + offset[1];
+    start_stages(call, max, in.dtype(), args);
   });
   call.end();
 }

@@ -97,11 +97,17 @@ __global__ void __launch_bounds__(kBlock) reduce_columns(const __grid_constant__
       a.kept.offsets(unit, offset);
       const Global<const T> in = Global<const T>(static_cast<const T*>(a.in)) + offset[0];
       const std::int64_t begin = chunk * a.per, end = begin + a.per < a.along.size ? begin + a.per : a.along.size;
+      if (a.along.ndim == 1) {  // as nearly always: without looking for the place of each element
+        const std::int64_t step = kRows * a.along.stride[0][0];
+        Global<const T> p = in + (begin + threadIdx.y) * a.along.stride[0][0];
 #pragma unroll 4
-      for (std::int64_t i = begin + threadIdx.y; i < end; i += kRows) {
-        std::int64_t at[1];
-        a.along.offsets(i, at);
-        acc.add(in[at[0]]);
+        for (std::int64_t i = begin + threadIdx.y; i < end; i += kRows, p = p + step) acc.add(*p);
+      } else {
+        for (std::int64_t i = begin + threadIdx.y; i < end; i += kRows) {
+          std::int64_t at[1];
+          a.along.offsets(i, at);
+          acc.add(in[at[0]]);
+        }
       }
     }
     shared.v[threadIdx.y][threadIdx.x] = acc.result();
@@ -179,12 +185,11 @@ __global__ void __launch_bounds__(kBlock) arg_extremum(const __grid_constant__ A
       a.kept.offsets(unit % a.kept.size, offset);
       const Global<const T> in(static_cast<const T*>(a.in));
       const std::int64_t begin = unit / a.kept.size * a.per;
-      const std::int64_t end = begin + a.per < a.along.size ? begin + a.per : a.along.size;
+      const std::int64_t end = begin + a.per < a.length ? begin + a.per : a.length;
 #pragma unroll 4
       for (std::int64_t i = begin + lane; i < end; i += lanes) {
-        std::int64_t at[1];
-        a.along.offsets(i, at);
-        best.take(in[offset[0] + at[0]], positions ? static_cast<std::int64_t>(positions[offset[0] + at[0]]) : i);
+        const std::int64_t at = offset[0] + i * a.stride;
+        best.take(in[at], positions ? static_cast<std::int64_t>(positions[at]) : i);
       }
     }
     for (int by = (lanes < 32 ? lanes : 32) / 2; by > 0; by /= 2) {
