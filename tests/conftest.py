@@ -36,11 +36,12 @@ def pytest_configure(config):
 
 @pytest.fixture(autouse=True)
 def _device(request):
-    if DEVICE == "CPU" or not request.node.get_closest_marker("host"):
+    if DEVICE == "CPU":
         yield
         return
     import evolute as ev
 
-    ev.set_context(device_target="CPU")
+    if request.node.get_closest_marker("host"):
+        ev.set_context(device_target="CPU")
     yield
-    ev.set_context(device_target=DEVICE)
+    ev.set_context(device_target=DEVICE)  # whatever the test has done

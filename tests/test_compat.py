@@ -27,6 +27,8 @@ from compat.results import describe  # noqa: E402
 mindspore = importlib.import_module("mindspore")
 compat_mindspore.uninstall()
 
+ON_HOST = {"tensors/printed/context": pytest.mark.host}  # prints the device
+
 
 @pytest.fixture(autouse=True)
 def installed():
@@ -62,7 +64,7 @@ def same(a, b):
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of control flow on values, which runs eagerly
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=ON_HOST.get(name, ())) for name in CASES])
 def test_case(name, mode):
     mindspore.set_context(mode=MODES[mode])
     result = describe(CASES[name])

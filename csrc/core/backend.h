@@ -55,7 +55,7 @@ class Backend {
     return make_ref<Buffer>(data, bytes, std::move(release));
   }
   // Runs `work`, which waits for nothing, and gives a recording of it; null where there is nothing to gain.
-  virtual Ref<Replay> record(const std::function<void()>& work) {
+  virtual Ref<Replay> record(const std::function<void()>& work, std::span<const Array* const> /*operands*/) {
     work();
     return {};
   }

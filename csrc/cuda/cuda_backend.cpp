@@ -20,22 +20,27 @@ static cudaStream_t as_stream(std::intptr_t number) {
   return number == 1 ? cudaStreamLegacy : number == 2 ? cudaStreamPerThread : reinterpret_cast<cudaStream_t>(number);
 }
 void CudaBackend::take_back(const Array& a, std::intptr_t stream) {
+  const Turn turn;
   use(*a.buffer(), this_stream());
   this_stream().wait_for(as_stream(stream));
 }
 void CudaBackend::hand_over(const Array& a, std::intptr_t stream) {
-  use(*a.buffer(), this_stream());
+  const Turn turn;
+  Stream& own = this_stream();
+  use(*a.buffer(), own);
   cudaEvent_t event;
-  check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "ordering streams");
-  check(cudaEventRecord(event, this_stream().handle()), "ordering streams");
-  check(cudaStreamWaitEvent(as_stream(stream), event), "ordering streams");
-  check(cudaEventDestroy(event), "ordering streams");  // once it has passed
+  own.check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "ordering streams");
+  own.check(cudaEventRecord(event, own.handle()), "ordering streams");
+  own.check(cudaStreamWaitEvent(as_stream(stream), event, 0), "ordering streams");
+  own.check(cudaEventDestroy(event), "ordering streams");  // once it has passed
 }
 
 Ref<Buffer> CudaBackend::adopt(void* data, std::size_t bytes, std::function<void()> release) {
   return adopt_device(data, bytes, std::move(release));
 }
-Ref<Replay> CudaBackend::record(const std::function<void()>& work) { return record_stream(work); }
+Ref<Replay> CudaBackend::record(const std::function<void()>& work, std::span<const Array* const> operands) {
+  return record_stream(work, operands);
+}
 
 Ref<Array> Call::on_device(const Array& a) const {
   if (!a.on_host()) return Ref<Array>(const_cast<Array*>(&a));
@@ -177,8 +182,8 @@ bool transposed(const Call& call, const Space<2>& space, const Array& in, Array&
 void copy_on_device(const Call& call, const Array& in, Array& out) {
   if (out.size() == 0) return;
   if (in.dtype() == out.dtype() && in.shape() == out.shape() && in.contiguous() && out.contiguous() && !in.on_host())
-    return check(cudaMemcpyAsync(call.data(out), call.data(in), bytes_of(out), cudaMemcpyDeviceToDevice, call.handle()),
-                 "copy");
+    return call.stream().check(
+        cudaMemcpyAsync(call.data(out), call.data(in), bytes_of(out), cudaMemcpyDeviceToDevice, call.handle()), "copy");
   CopyArgs args{};
   const bool constant = call.immediate(in, args.immediate);
   const Array* operands[] = {&out, &in};
@@ -218,7 +223,9 @@ void CudaBackend::copy(const Array& in, Array& out) {
     }
     Ref<Array> arrived(&out);
     if (!out.contiguous()) arrived = empty(out.aval());
-    call.stream().download(arrived->bytes(), call.data(*dense), bytes_of(out));
+    const void* from = call.data(*dense);
+    call.end();
+    call.stream().download(arrived->bytes(), from, bytes_of(out));
     if (!out.contiguous()) backend(DeviceType::CPU).copy(*arrived, out);
     return;
   }
@@ -231,11 +238,12 @@ void CudaBackend::copy(const Array& in, Array& out) {
     Ref<Array> arrived(&out);
     if (in.dtype() != out.dtype() || in.shape() != out.shape() || !out.contiguous())
       arrived = empty({in.shape(), in.dtype(), out.aval().device});
-    call.stream().upload(call.data(*arrived), dense->bytes(), bytes_of(*dense));
-    if (arrived.get() != &out) copy_on_device(call, *arrived, out);
-  } else {
-    copy_on_device(call, in, out);
+    void* to = call.data(*arrived);
+    call.end();
+    call.stream().upload(to, dense->bytes(), bytes_of(*dense));
+    return arrived.get() != &out ? copy(*arrived, out) : call.stream().end();
   }
+  copy_on_device(call, in, out);
   call.end();
 }
 

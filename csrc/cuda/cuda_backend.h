@@ -15,7 +15,7 @@ class CudaBackend final : public Backend {
   void hand_over(const Array& a, std::intptr_t stream) override;
   void take_back(const Array& a, std::intptr_t stream) override;
   Ref<Buffer> adopt(void* data, std::size_t bytes, std::function<void()> release) override;
-  Ref<Replay> record(const std::function<void()>& work) override;
+  Ref<Replay> record(const std::function<void()>& work, std::span<const Array* const> operands) override;
 
   void elementwise(int kernel, std::span<const Array* const> in, std::span<Array* const> out) override;
   void elementwise_sum(int kernel, const Shape& shape, std::span<const Array* const> in,
@@ -48,7 +48,10 @@ CudaBackend& cuda_backend();
 class Call {
  public:
   explicit Call(const char* op) : op_(op), stream_(this_stream()) { stream_.begin(op); }
-  void end() { stream_.end(); }
+  void end() {
+    turn_.end();
+    stream_.end();
+  }
   Stream& stream() const { return stream_; }
   cudaStream_t handle() const { return stream_.handle(); }
 
@@ -61,6 +64,7 @@ class Call {
   bool immediate(const Array& a, std::uint64_t& bits) const;
 
  private:
+  Turn turn_;
   const char* op_;
   Stream& stream_;
 };

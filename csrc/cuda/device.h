@@ -69,9 +69,9 @@ void launch(void (*kernel)(P...), dim3 grid, dim3 block, cudaStream_t stream, A&
       values);
 }
 
-// For the emulation's checks: who owns which bytes of a cached block.
-inline void mark_allocated(void*, std::size_t) {}
-inline void mark_freed(void*, std::size_t) {}
+// For the emulation's checks: who owns which bytes of a cached block, from here on in the stream's order.
+inline void mark_allocated(void*, std::size_t, cudaStream_t) {}
+inline void mark_freed(void*, std::size_t, cudaStream_t) {}
 #endif
 
 }  // namespace evolute::cuda

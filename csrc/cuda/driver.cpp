@@ -46,8 +46,8 @@ RuntimeKernel compile_kernel(const std::string& source) {
 
 void start_kernel(void* kernel, unsigned blocks, const FusedArgs& args, cudaStream_t stream) {
   void* parameters[] = {const_cast<FusedArgs*>(&args)};
-  check(static_cast<cudaError_t>(Driver::get().launch(kernel, blocks, 1, 1, 256, 1, 1, 0, stream, parameters, nullptr)),
-        "fused loop");
+  const int e = Driver::get().launch(kernel, blocks, 1, 1, 256, 1, 1, 0, stream, parameters, nullptr);
+  this_stream().check(static_cast<cudaError_t>(e), "fused loop");
 }
 
 }  // namespace evolute::cuda

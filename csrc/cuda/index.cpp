@@ -123,11 +123,14 @@ Ref<Array> CudaBackend::nonzero(const Array& mask) {
   const Workspace<std::int64_t> counts(blocks + 1);
   start_count(call.data(*dense), n, counts.get(), call.handle());
   start_sum_counts(counts.get(), blocks, call.handle());
+  call.end();
   std::int64_t count = 0;  // the shape of the result: this has to be waited for
   call.stream().download(&count, counts.get() + blocks, sizeof count);
   Ref<Array> out = empty({{count}, DType::Int64, device});
-  if (count > 0) start_positions(call.data(*dense), n, counts.get(), out->data<std::int64_t>(), call.handle());
-  call.end();
+  if (count == 0) return out;
+  Call again("nonzero");
+  start_positions(again.data(*dense), n, counts.get(), out->data<std::int64_t>(), again.handle());
+  again.end();
   return out;
 }
 

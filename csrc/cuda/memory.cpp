@@ -6,6 +6,7 @@
 #include <iomanip>
 #include <map>
 #include <memory>
+#include <set>
 
 #include "core/array.h"
 #include "cuda/runtime.h"
@@ -78,7 +79,9 @@ struct Allocator {
     if (cudaMalloc(&p, bytes) == cudaSuccess) return p;
     cudaGetLastError();
     trim();
-    if (cudaMalloc(&p, bytes) == cudaSuccess) return p;
+    const cudaError_t e = cudaMalloc(&p, bytes);
+    if (e == cudaSuccess) return p;
+    if (e != cudaErrorMemoryAllocation) this_stream().check(e, "allocating memory");
     cudaGetLastError();
     std::size_t free = 0, total = 0;
     cudaMemGetInfo(&free, &total);
@@ -99,12 +102,11 @@ struct Allocator {
       cached -= bytes;
     } else if (bytes > kSlab / 4 || !caches_blocks()) {
       p = from_cuda(bytes, asked);
-      mark_freed(p, bytes);
     } else {
       if (cache.slab_left < bytes) {
         cache.slab = static_cast<std::byte*>(from_cuda(kSlab, asked));
         cache.slab_left = kSlab;
-        mark_freed(cache.slab, kSlab);
+        mark_freed(cache.slab, kSlab, stream.handle());
       }
       p = cache.slab;
       cache.slab += bytes;
@@ -125,6 +127,7 @@ struct Allocator {
   }
 
   void release_passed() {
+    if (Turn::is_mine()) return;  // what is released may need Python's lock
     std::vector<Deferred> ready;
     {
       std::lock_guard lock(mutex);
@@ -150,11 +153,7 @@ class DeviceBuffer : public Buffer {
   void use(Stream& stream) const {
     if (last_.load(std::memory_order_relaxed) == &stream) return;
     Stream* before = last_.exchange(&stream);
-    if (before == &stream) return;
-    if (stream.capture)  // a recording cannot wait for what is not part of it
-      check(cudaStreamSynchronize(before->handle()), "ordering streams");
-    else
-      stream.wait_for(*before);
+    if (before != &stream) stream.wait_for(*before);
   }
 
  protected:
@@ -170,7 +169,7 @@ class Capture {
   explicit Capture(Stream& stream) : stream_(stream) {}
   ~Capture() {
     for (const Block& b : blocks_) {
-      mark_freed(b.data, b.bytes);
+      mark_freed(b.data, b.bytes, stream_.handle());
       Allocator::get().give(stream_, b);
     }
   }
@@ -195,17 +194,18 @@ class OwnBuffer final : public DeviceBuffer {
   using DeviceBuffer::DeviceBuffer;
   ~OwnBuffer() override {
     const Block block{data(), rounded(bytes())};
+    const Turn turn;
     Stream* last = last_.load();
-    if (last->capture && last == &this_stream()) {
+    if (last->capture) {
       last->capture->give(block);
       return;
     }
-    mark_freed(block.data, block.bytes);
     try {
       if (last != home_) home_->wait_for(*last);
     } catch (const DeviceError&) {
       return;  // the device is broken: so is its memory
     }
+    mark_freed(block.data, block.bytes, home_->handle());
     Allocator::get().give(*home_, block);
   }
 };
@@ -216,13 +216,12 @@ class ForeignBuffer final : public DeviceBuffer {
       : DeviceBuffer(data, bytes, home), release_(std::move(release)) {}
   ~ForeignBuffer() override {
     Allocator& allocator = Allocator::get();
-    cudaEvent_t passed;
-    if (cudaEventCreateWithFlags(&passed, cudaEventDisableTiming) != cudaSuccess ||
-        cudaEventRecord(passed, last_.load()->handle()) != cudaSuccess) {
-      release_();
-      return;
-    }
     {
+      const Turn turn;
+      cudaEvent_t passed = nullptr;
+      // Of a device that is broken nobody uses anything.
+      if (cudaEventCreateWithFlags(&passed, cudaEventDisableTiming) == cudaSuccess)
+        cudaEventRecord(passed, last_.load()->handle());
       std::lock_guard lock(allocator.mutex);
       allocator.deferred.push_back({passed, std::move(release_)});
     }
@@ -233,23 +232,44 @@ class ForeignBuffer final : public DeviceBuffer {
   std::function<void()> release_;
 };
 
+// Names of recordings, by what is in them. They live as long as the process.
+const char* name_of(const std::vector<const char*>& parts) {
+  static std::set<std::string>& names = *new std::set<std::string>;
+  std::string name = "compiled function (";
+  for (const char* part : parts) name += (part == parts[0] ? "" : ", ") + std::string(part);
+  return names.insert(name + ")").first->c_str();
+}
+
 class RecordedWork final : public Replay {
  public:
-  RecordedWork(Stream& stream, cudaGraphExec_t graph, std::unique_ptr<Capture> memory)
-      : last_(&stream), graph_(graph), memory_(std::move(memory)) {}
-  ~RecordedWork() override { cudaGraphExecDestroy(graph_); }
+  RecordedWork(Stream& stream, cudaGraphExec_t graph, const char* name, std::unique_ptr<Capture> memory)
+      : home_(stream), last_(&stream), graph_(graph), name_(name), memory_(std::move(memory)) {}
+  ~RecordedWork() override {
+    const Turn turn;
+    cudaGraphExecDestroy(graph_);  // once it is done
+    try {
+      if (last_ != &home_) home_.wait_for(*last_);
+    } catch (const DeviceError&) {
+      // The device is broken: so is its memory.
+    }
+    memory_.reset();
+  }
   void run(std::span<const Array* const> operands) override {
+    Turn turn;
     Stream& stream = this_stream();
+    stream.begin(name_);
     for (const Array* a : operands) use(*a->buffer(), stream);
     if (last_ != &stream) stream.wait_for(*std::exchange(last_, &stream));
-    stream.begin("compiled function");
-    check(cudaGraphLaunch(graph_, stream.handle()), "compiled function");
+    stream.check(cudaGraphLaunch(graph_, stream.handle()), name_);
+    turn.end();
     stream.end();
   }
 
  private:
+  Stream& home_;
   Stream* last_;
   cudaGraphExec_t graph_;
+  const char* const name_;
   std::unique_ptr<Capture> memory_;
 };
 
@@ -263,7 +283,7 @@ Ref<Buffer> allocate_device(std::size_t bytes) {
   const std::size_t room = rounded(bytes);
   void* p = stream.capture ? stream.capture->take(room) : nullptr;
   if (!p) p = allocator.take(stream, room, bytes);
-  mark_allocated(p, bytes);
+  mark_allocated(p, bytes, stream.handle());
   return make_ref<OwnBuffer>(p, bytes, stream);
 }
 
@@ -282,12 +302,14 @@ void release_cached_device_memory() {
   allocator.trim();
 }
 
-Ref<Replay> record_stream(const std::function<void()>& work) {
+Ref<Replay> record_stream(const std::function<void()>& work, std::span<const Array* const> operands) {
   Stream& stream = this_stream();
-  if (stream.capture) {  // part of a recording already
+  if (stream.capture || waits_always()) {  // part of a recording already, or each operation is to wait
     work();
     return {};
   }
+  const Turn turn;
+  for (const Array* a : operands) use(*a->buffer(), stream);  // a recording cannot wait for what is not part of it
   auto memory = std::make_unique<Capture>(stream);
   if (cudaStreamBeginCapture(stream.handle(), cudaStreamCaptureModeRelaxed) != cudaSuccess) {
     cudaGetLastError();
@@ -295,9 +317,12 @@ Ref<Replay> record_stream(const std::function<void()>& work) {
     return {};
   }
   stream.capture = memory.get();
+  const std::vector<const char*> asked_before = stream.swap_asked({});
   cudaGraph_t graph = nullptr;
+  const char* name = nullptr;
   const auto finish = [&] {
     stream.capture = nullptr;
+    name = name_of(stream.swap_asked(asked_before));
     return cudaStreamEndCapture(stream.handle(), &graph);
   };
   try {
@@ -315,7 +340,7 @@ Ref<Replay> record_stream(const std::function<void()>& work) {
     work();
     return {};
   }
-  auto recorded = make_ref<RecordedWork>(stream, exec, std::move(memory));
+  auto recorded = make_ref<RecordedWork>(stream, exec, name, std::move(memory));
   recorded->run({});
   return recorded;
 }

@@ -6,8 +6,6 @@
 
 namespace evolute::cuda {
 
-namespace {
-
 bool waits_always() {
   static const bool always = [] {
     const char* text = std::getenv("EVOLUTE_CUDA_BLOCKING");
@@ -16,7 +14,10 @@ bool waits_always() {
   return always;
 }
 
-}  // namespace
+std::recursive_mutex& Turn::mutex() {
+  static std::recursive_mutex& instance = *new std::recursive_mutex;
+  return instance;
+}
 
 void check(cudaError_t e, const char* what) {
   if (e == cudaSuccess) return;
@@ -59,28 +60,39 @@ Stream::Stream() {
 }
 
 void Stream::begin(const char* op) {
+  last_asked_ = op;
   if (std::find(asked_.begin(), asked_.end(), op) == asked_.end()) asked_.push_back(op);
 }
 
 void Stream::end() {
-  if (const cudaError_t e = cudaGetLastError(); e != cudaSuccess) {
-    const char* op = asked_.empty() ? "" : asked_.back();
-    throw DeviceError(cat(op, ": CUDA refused a launch: ", cudaGetErrorString(e)));
-  }
+  check(cudaGetLastError(), last_asked_);
   if (waits_always() && !capture) synchronize();
+}
+
+void Stream::check(cudaError_t e, const char* what) {
+  if (e == cudaSuccess) return;
+  cudaGetLastError();  // it has been told
+  const cudaError_t before = capture ? cudaSuccess : cudaStreamQuery(handle_);
+  if (before != cudaSuccess && before != cudaErrorNotReady) fail(before);
+  throw DeviceError(cat(what, ": CUDA refused it: ", cudaGetErrorString(e)));
+}
+
+// A kernel has failed. CUDA does nothing more for the process: whoever asks is told what it was.
+void Stream::fail(cudaError_t e) {
+  static const std::string message = [&] {
+    std::string names;
+    for (const char* name : asked_) names += (names.empty() ? "" : ", ") + std::string(name);
+    return cat("an operation on the GPU failed: ", cudaGetErrorString(e), "; asked for since the last wait: ", names,
+               waits_always() ? "" : ". Set EVOLUTE_CUDA_BLOCKING=1 to learn which one it was",
+               ". This process cannot use the GPU any more");
+  }();
+  throw DeviceError(message);
 }
 
 void Stream::synchronize() {
   const cudaError_t e = cudaStreamSynchronize(handle_);
-  const std::vector<const char*> asked = std::exchange(asked_, {});
-  if (e != cudaSuccess) {
-    cudaGetLastError();
-    std::string names;
-    for (const char* name : asked) names += (names.empty() ? "" : ", ") + std::string(name);
-    throw DeviceError(cat("an operation on the GPU failed: ", cudaGetErrorString(e),
-                          "; asked for since the last wait: ", names,
-                          ". Set EVOLUTE_CUDA_BLOCKING=1 to learn which one it was"));
-  }
+  if (e != cudaSuccess) fail(e);
+  asked_.clear();
   if (fault_->set) {
     const Fault f = *fault_;
     std::memset(fault_, 0, sizeof(Fault));
@@ -91,51 +103,63 @@ void Stream::synchronize() {
 
 void Stream::wait_for(cudaStream_t other) {
   check(cudaEventRecord(event_, other), "ordering streams");
-  check(cudaStreamWaitEvent(handle_, event_), "ordering streams");
+  check(cudaStreamWaitEvent(handle_, event_, 0), "ordering streams");
 }
 
-Stream::Staging& Stream::staging() {
-  Staging& s = staging_[next_];
-  next_ = 1 - next_;
-  if (!s.memory) {
-    check(cudaHostAlloc(&s.memory, kStaging, 0), "pinning memory");
-    check(cudaEventCreateWithFlags(&s.done, cudaEventDisableTiming), "making an event");
-  } else {
-    while (cudaEventQuery(s.done) == cudaErrorNotReady) {
-    }
+Stream::Piece& Stream::take_piece(std::size_t bytes) {
+  if (!ring_) check(cudaHostAlloc(reinterpret_cast<void**>(&ring_), kRing, 0), "pinning memory");
+  if (next_ + bytes > kRing) next_ = 0;
+  Piece piece{next_, next_ + bytes, nullptr};
+  const auto in_the_way = [&](const Piece& p) { return p.begin < piece.end && piece.begin < p.end; };
+  while (!in_use_.empty()) {
+    const Piece& oldest = in_use_.front();
+    if (std::any_of(in_use_.begin(), in_use_.end(), in_the_way))
+      check(cudaEventSynchronize(oldest.done), "waiting for a transfer");
+    else if (cudaEventQuery(oldest.done) == cudaErrorNotReady)
+      break;
+    spare_.push_back(oldest.done);
+    in_use_.pop_front();
   }
-  return s;
+  if (spare_.empty()) {
+    check(cudaEventCreateWithFlags(&piece.done, cudaEventDisableTiming), "making an event");
+  } else {
+    piece.done = spare_.back();
+    spare_.pop_back();
+  }
+  next_ = piece.end;
+  return in_use_.emplace_back(piece);
 }
 
 void Stream::upload(void* to, const void* from, std::size_t bytes) {
-  for (std::size_t at = 0; at < bytes; at += kStaging) {
-    const std::size_t n = std::min(kStaging, bytes - at);
-    Staging& s = staging();
-    std::memcpy(s.memory, static_cast<const std::byte*>(from) + at, n);
-    check(cudaMemcpyAsync(static_cast<std::byte*>(to) + at, s.memory, n, cudaMemcpyHostToDevice, handle_),
+  for (std::size_t at = 0; at < bytes; at += kPiece) {
+    const std::size_t n = std::min(kPiece, bytes - at);
+    const Piece& piece = take_piece(n);
+    std::memcpy(ring_ + piece.begin, static_cast<const std::byte*>(from) + at, n);
+    check(cudaMemcpyAsync(static_cast<std::byte*>(to) + at, ring_ + piece.begin, n, cudaMemcpyHostToDevice, handle_),
           "copying to the device");
-    check(cudaEventRecord(s.done, handle_), "copying to the device");
+    check(cudaEventRecord(piece.done, handle_), "copying to the device");
   }
 }
 
 void Stream::download(void* to, const void* from, std::size_t bytes) {
   // The next piece is on its way while the last one is unpacked.
-  Staging* arriving = nullptr;
-  std::size_t before = 0, length = 0;
+  Piece arriving{};
+  std::size_t before = 0;
+  next_ = 0;  // so that pieces lie beside each other
   const auto unpack = [&] {
-    if (!arriving) return;
-    while (cudaEventQuery(arriving->done) == cudaErrorNotReady) {
-    }
-    std::memcpy(static_cast<std::byte*>(to) + before, arriving->memory, length);
+    if (arriving.begin == arriving.end) return;
+    check(cudaEventSynchronize(arriving.done), "copying to the host");
+    std::memcpy(static_cast<std::byte*>(to) + before, ring_ + arriving.begin, arriving.end - arriving.begin);
   };
-  for (std::size_t at = 0; at < bytes; at += kStaging) {
-    const std::size_t n = std::min(kStaging, bytes - at);
-    Staging& s = staging();
-    check(cudaMemcpyAsync(s.memory, static_cast<const std::byte*>(from) + at, n, cudaMemcpyDeviceToHost, handle_),
+  for (std::size_t at = 0; at < bytes; at += kPiece) {
+    const std::size_t n = std::min(kPiece, bytes - at);
+    const Piece piece = take_piece(n);
+    check(cudaMemcpyAsync(ring_ + piece.begin, static_cast<const std::byte*>(from) + at, n, cudaMemcpyDeviceToHost,
+                          handle_),
           "copying to the host");
-    check(cudaEventRecord(s.done, handle_), "copying to the host");
+    check(cudaEventRecord(piece.done, handle_), "copying to the host");
     unpack();
-    arriving = &s, before = at, length = n;
+    arriving = piece, before = at;
   }
   synchronize();
   unpack();

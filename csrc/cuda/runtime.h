@@ -4,6 +4,7 @@
 // whatever still works on it comes before. A buffer remembers the stream that used it last, and changes over in order.
 #pragma once
 
+#include <deque>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -21,6 +22,27 @@ struct Fault {
   long long index, length;
 };
 
+// Threads ask for work one after the other: when a stream is noted to use a buffer, it has been asked to do so before
+// others order theirs behind it; and none is ordered behind a stream that is being recorded. Whoever has its turn may
+// not wait for Python's lock.
+class Turn {
+ public:
+  Turn() { mutex().lock(), ++depth; }
+  ~Turn() { end(); }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+  void end() {
+    if (!ended_) --depth, mutex().unlock();
+    ended_ = true;
+  }
+  static bool is_mine() { return depth > 0; }
+
+ private:
+  static std::recursive_mutex& mutex();
+  static inline thread_local int depth = 0;
+  bool ended_ = false;
+};
+
 // What may not be thrown away while others are recorded that use it.
 class Capture;
 
@@ -31,12 +53,16 @@ class Stream {
   Fault* fault() const { return fault_; }
   Capture* capture = nullptr;  // set while this stream is recorded
 
-  // Notes what is being asked for, to name it where something goes wrong.
+  // Notes what is being asked for, to name it where something goes wrong. `op` lives as long as the process.
   void begin(const char* op);
   // After its last launch. Throws DeviceError if one was refused; waits if the environment says so.
   void end();
+  // Throws DeviceError: `what` was refused, or something that was asked for before has failed.
+  void check(cudaError_t e, const char* what);
   // Waits, and throws what went wrong: DeviceError, or IndexError.
   void synchronize();
+  // What has been asked for since the stream was waited for, each name once; and puts other names in their place.
+  std::vector<const char*> swap_asked(std::vector<const char*> names) { return std::exchange(asked_, std::move(names)); }
   // What runs here from now on waits for what `other` has been asked for.
   void wait_for(cudaStream_t other);
   void wait_for(Stream& other) { wait_for(other.handle_); }
@@ -47,25 +73,30 @@ class Stream {
   void download(void* to, const void* from, std::size_t bytes);
 
  private:
-  struct Staging {
-    void* memory = nullptr;
+  // Pinned memory, given out in a ring: a piece is free again when what uses it is done.
+  struct Piece {
+    std::size_t begin, end;
     cudaEvent_t done;
   };
-  static constexpr std::size_t kStaging = 4 << 20;
-  Staging& staging();
+  static constexpr std::size_t kRing = 8 << 20, kPiece = kRing / 2;
+  Piece& take_piece(std::size_t bytes);
+  [[noreturn]] void fail(cudaError_t e);
 
   cudaStream_t handle_;
   cudaEvent_t event_;
   Fault* fault_;
-  Staging staging_[2];
-  int next_ = 0;
-  std::vector<const char*> asked_;  // since the stream was waited for, each name once
+  std::byte* ring_ = nullptr;
+  std::size_t next_ = 0;
+  std::deque<Piece> in_use_;  // oldest first
+  std::vector<cudaEvent_t> spare_;
+  std::vector<const char*> asked_;
+  const char* last_asked_ = "";
 };
 
 // The stream of this thread.
 Stream& this_stream();
 
-// Throws DeviceError.
+// Throws DeviceError. For what concerns no stream.
 void check(cudaError_t e, const char* what);
 
 // Device memory on this thread's stream. Throws DeviceError when there is none left.
@@ -87,7 +118,9 @@ class Workspace {
 };
 
 // Records what this thread's stream is asked for. Null if that cannot be recorded; then it has been run all the same.
-Ref<Replay> record_stream(const std::function<void()>& work);
+Ref<Replay> record_stream(const std::function<void()>& work, std::span<const Array* const> operands);
+// EVOLUTE_CUDA_BLOCKING=1.
+bool waits_always();
 
 // What there is, or DeviceError saying what is missing.
 struct DeviceInfo {

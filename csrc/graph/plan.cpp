@@ -343,6 +343,7 @@ void Plan::run_recorded(Frame& frame) const {
   for (const auto& v : graph_->variables) add(v.in, true);
   for (ValueId id : own_outputs_) add(id, false);
   if (!frame.kept.empty()) operands.push_back(frame.kept.front().get());  // for all of the arena
+  for (const auto& c : graph_->constants) operands.push_back(array[index(c.id)]);
   // Results are the caller's, so that a view among them that needed memory cannot be that of the recording.
   const auto give_copies = [&](const Frame::Recorded& r) {
     for (const auto& [id, copy] : r.copies) {
@@ -376,7 +377,7 @@ void Plan::run_recorded(Frame& frame) const {
     return run_steps(frame);
   }
   frame.seen.erase(before);
-  Ref<Replay> replay = device.record([&] { run_steps(frame); });
+  Ref<Replay> replay = device.record([&] { run_steps(frame); }, operands);
   if (!replay) return;
   Frame::Recorded recorded{std::move(key), std::move(replay), {}};
   for (const Step& step : steps_) {

@@ -83,9 +83,9 @@ TEST_CASE("accesses outside of allocations, and of what nobody has written, are 
   float on_host;
   CHECK(failure_of(write_kernel<0>, &on_host).find("outside of device memory") != std::string::npos);
   CHECK(failure_of(packed_kernel, m.p).find("not aligned") != std::string::npos);
-  mark_freed(m.p, 4);
+  mark_freed(m.p, 4, nullptr);
   CHECK(failure_of(read_kernel<0>, m.p).find("outside of all allocations") != std::string::npos);
-  mark_allocated(m.p, 4);
+  mark_allocated(m.p, 4, nullptr);
   CHECK(failure_of(read_kernel<0>, m.p).find("nobody has written") != std::string::npos);
 }
 

@@ -1,59 +1,36 @@
+// Kernels: memory that is checked, and threads as fibres.
 #include "emulation.h"
 
 #include <sys/mman.h>
 
 #include <cstdlib>
-#include <map>
 #include <memory>
-#include <mutex>
-#include <stdexcept>
 #include <vector>
 
-// ---- device memory
+#include "arena.h"
 
 namespace evolute::cuda::emulation {
-namespace {
+Arena::Arena() {
+  const auto map = [] {
+    void* p = mmap(nullptr, kArena, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED) throw std::bad_alloc();
+    return p;
+  };
+  base = static_cast<std::byte*>(map());
+  shadow = static_cast<std::uint8_t*>(map());
+  if (const char* bytes = std::getenv("EVOLUTE_EMULATED_BYTES")) total = std::strtoull(bytes, nullptr, 10);
+}
+Arena& Arena::get() {
+  static Arena& arena = *new Arena;
+  return arena;
+}
 
-enum Shadow : std::uint8_t { kFree = 0, kUninitialised = 1, kInitialised = 2 };
-
-constexpr std::size_t kArena = std::size_t{8} << 30;  // of addresses; memory comes when it is touched
-
-struct Arena {
-  std::mutex mutex;
-  std::byte* base;
-  std::uint8_t* shadow;
-  std::size_t total = std::size_t{2} << 30, used = 0;
-  std::map<std::size_t, std::size_t> blocks;  // offset → bytes
-
-  Arena() {
-    const auto map = [] {
-      void* p = mmap(nullptr, kArena, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-      if (p == MAP_FAILED) throw std::bad_alloc();
-      return p;
-    };
-    base = static_cast<std::byte*>(map());
-    shadow = static_cast<std::uint8_t*>(map());
-    if (const char* bytes = std::getenv("EVOLUTE_EMULATED_BYTES")) total = std::strtoull(bytes, nullptr, 10);
-  }
-  static Arena& get() {
-    static Arena& arena = *new Arena;
-    return arena;
-  }
-  bool contains(const void* p) const { return p >= base && static_cast<const std::byte*>(p) < base + kArena; }
-  std::uint8_t* shadow_of(const volatile void* p) const {
-    return shadow + (static_cast<const volatile std::byte*>(p) - base);
-  }
-};
-
-thread_local std::string failure;       // the first one of a launch
-thread_local const char* running = "";  // the kernel
+thread_local std::string failure;
 
 bool fail(const std::string& what) {
   if (failure.empty()) failure = what;
   return false;
 }
-
-}  // namespace
 
 bool check_aligned(const volatile void* p, std::size_t bytes) {
   return reinterpret_cast<std::uintptr_t>(p) % bytes == 0 ||
@@ -78,17 +55,6 @@ bool check(const volatile void* p, std::size_t bytes, bool write) {
 }
 
 }  // namespace evolute::cuda::emulation
-
-namespace evolute::cuda {
-
-void mark_allocated(void* p, std::size_t bytes) {
-  std::memset(emulation::Arena::get().shadow_of(p), emulation::kUninitialised, bytes);
-}
-void mark_freed(void* p, std::size_t bytes) {
-  std::memset(emulation::Arena::get().shadow_of(p), emulation::kFree, bytes);
-}
-
-}  // namespace evolute::cuda
 
 // ---- fibres
 
@@ -286,226 +252,18 @@ void* shared_memory(std::size_t bytes) {
   return block().shared;
 }
 
-}  // namespace evolute::cuda::emulation
-
-// ---- streams and graphs
-
-struct EmulatedGraph {
-  std::vector<std::function<void()>> work;
-};
-struct EmulatedStream {
-  std::unique_ptr<EmulatedGraph> capture;
-};
-struct EmulatedEvent {};
-
-namespace {
-
-using namespace evolute::cuda::emulation;
-
-thread_local cudaError_t last_error = cudaSuccess;
-
-cudaError_t report(cudaError_t e) { return last_error = e; }
-
-template <class F>
-void in_order(cudaStream_t stream, F work) {
-  if (stream && stream->capture)
-    stream->capture->work.push_back(work);
-  else
-    work();
-}
-
-// Copies with their shadow.
-void copy_bytes(void* to, const void* from, std::size_t bytes) {
-  Arena& arena = Arena::get();
-  if (arena.contains(from)) {
-    for (std::size_t i = 0; i < bytes; ++i)
-      if (arena.shadow_of(from)[i] != kInitialised) {
-        fail(arena.shadow_of(from)[i] == kFree ? "a copy from outside of all allocations"
-                                               : "a copy of bytes that nobody has written");
-        break;
+void run_blocks(const char* kernel, dim3 grid, dim3 block_size, const std::function<void()>& body) {
+  Block& b = block();
+  b.body = &body;
+  place.block_size = block_size;
+  place.grid = grid;
+  for (unsigned z = 0; z < grid.z; ++z)
+    for (unsigned y = 0; y < grid.y; ++y)
+      for (unsigned x = 0; x < grid.x; ++x) {
+        place.block = {x, y, z};
+        run_block(b, block_size);
       }
-  }
-  if (arena.contains(to)) {
-    for (std::size_t i = 0; i < bytes; ++i)
-      if (arena.shadow_of(to)[i] == kFree) {
-        fail("a copy to outside of all allocations");
-        break;
-      }
-    std::memset(arena.shadow_of(to), kInitialised, bytes);
-  }
-  std::memcpy(to, from, bytes);
-}
-
-void throw_failure(const char* what) {
-  if (failure.empty()) return;
-  const std::string text = "emulated CUDA: " + failure + ", in " + what;
-  failure.clear();
-  throw std::logic_error(text);
-}
-
-}  // namespace
-
-namespace evolute::cuda::emulation {
-
-void run(const char* kernel, dim3 grid, dim3 block_size, cudaStream_t stream, std::function<void()> body) {
-  const std::uint64_t threads = std::uint64_t{block_size.x} * block_size.y * block_size.z;
-  if (threads == 0 || threads > 1024 || grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.x > 0x7fffffff ||
-      grid.y > 65535 || grid.z > 65535) {
-    report(cudaErrorInvalidValue);
-    return;
-  }
-  in_order(stream, [=] {
-    running = kernel;
-    Block& b = block();
-    b.body = &body;
-    place.block_size = block_size;
-    place.grid = grid;
-    for (unsigned z = 0; z < grid.z; ++z)
-      for (unsigned y = 0; y < grid.y; ++y)
-        for (unsigned x = 0; x < grid.x; ++x) {
-          place.block = {x, y, z};
-          run_block(b, block_size);
-        }
-    throw_failure(kernel);
-  });
+  throw_failure(kernel);
 }
 
 }  // namespace evolute::cuda::emulation
-
-const char* cudaGetErrorString(cudaError_t e) {
-  switch (e) {
-    case cudaSuccess: return "no error";
-    case cudaErrorMemoryAllocation: return "out of memory";
-    case cudaErrorNoDevice: return "no CUDA-capable device is detected";
-    case cudaErrorInsufficientDriver: return "CUDA driver version is insufficient for CUDA runtime version";
-    default: return "invalid argument";
-  }
-}
-cudaError_t cudaGetLastError() { return std::exchange(last_error, cudaSuccess); }
-
-// The environment can take driver and devices away, to test what is said then.
-namespace {
-int from_environment(const char* name, int otherwise) {
-  const char* text = std::getenv(name);
-  return text ? std::atoi(text) : otherwise;
-}
-}  // namespace
-cudaError_t cudaDriverGetVersion(int* version) {
-  *version = from_environment("EVOLUTE_EMULATED_DRIVER", 13000);
-  return cudaSuccess;
-}
-cudaError_t cudaGetDeviceCount(int* n) {
-  *n = from_environment("EVOLUTE_EMULATED_DEVICES", 1);
-  if (from_environment("EVOLUTE_EMULATED_DRIVER", 13000) == 0) return report(cudaErrorInsufficientDriver);
-  return *n > 0 ? cudaSuccess : report(cudaErrorNoDevice);
-}
-cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int) {
-  std::strcpy(p->name, "emulated");
-  p->major = from_environment("EVOLUTE_EMULATED_MAJOR", 9);
-  p->minor = 0;
-  p->multiProcessorCount = 2;
-  p->totalGlobalMem = Arena::get().total;
-  return cudaSuccess;
-}
-cudaError_t cudaSetDevice(int) { return cudaSuccess; }
-cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
-  Arena& arena = Arena::get();
-  std::lock_guard lock(arena.mutex);
-  *free = arena.total - arena.used;
-  *total = arena.total;
-  return cudaSuccess;
-}
-
-cudaError_t cudaMalloc(void** p, std::size_t bytes) {
-  constexpr std::size_t kGap = 512;  // between allocations: belongs to nobody
-  Arena& arena = Arena::get();
-  std::lock_guard lock(arena.mutex);
-  if (bytes > arena.total - arena.used) return report(cudaErrorMemoryAllocation);
-  std::size_t at = kGap;
-  for (const auto& [offset, size] : arena.blocks) {
-    if (at + bytes + kGap <= offset) break;
-    at = (offset + size + 2 * kGap - 1) / kGap * kGap;
-  }
-  if (at + bytes > kArena) return report(cudaErrorMemoryAllocation);
-  arena.blocks[at] = bytes;
-  arena.used += bytes;
-  *p = arena.base + at;
-  evolute::cuda::mark_allocated(*p, bytes);
-  return cudaSuccess;
-}
-cudaError_t cudaFree(void* p) {
-  if (!p) return cudaSuccess;
-  Arena& arena = Arena::get();
-  std::lock_guard lock(arena.mutex);
-  const auto block = arena.blocks.find(static_cast<std::size_t>(static_cast<std::byte*>(p) - arena.base));
-  if (block == arena.blocks.end()) return report(cudaErrorInvalidValue);
-  evolute::cuda::mark_freed(p, block->second);
-  arena.used -= block->second;
-  arena.blocks.erase(block);
-  return cudaSuccess;
-}
-cudaError_t cudaHostAlloc(void** p, std::size_t bytes, unsigned) {
-  *p = std::malloc(bytes);
-  return *p ? cudaSuccess : report(cudaErrorMemoryAllocation);
-}
-cudaError_t cudaFreeHost(void* p) {
-  std::free(p);
-  return cudaSuccess;
-}
-cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind, cudaStream_t stream) {
-  in_order(stream, [=] {
-    copy_bytes(to, from, bytes);
-    throw_failure("cudaMemcpyAsync");
-  });
-  return cudaSuccess;
-}
-cudaError_t cudaMemsetAsync(void* p, int value, std::size_t bytes, cudaStream_t stream) {
-  in_order(stream, [=] {
-    check(p, bytes, true);
-    throw_failure("cudaMemsetAsync");
-    std::memset(p, value, bytes);
-  });
-  return cudaSuccess;
-}
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t* s, unsigned) {
-  *s = new EmulatedStream;
-  return cudaSuccess;
-}
-cudaError_t cudaStreamSynchronize(cudaStream_t s) {
-  return s && s->capture ? report(cudaErrorInvalidValue) : cudaSuccess;  // nothing may wait for work that is recorded
-}
-cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
-cudaError_t cudaStreamBeginCapture(cudaStream_t s, cudaStreamCaptureMode) {
-  s->capture = std::make_unique<EmulatedGraph>();
-  return cudaSuccess;
-}
-cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t* g) {
-  *g = s->capture.release();
-  return cudaSuccess;
-}
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* e, unsigned) {
-  *e = new EmulatedEvent;
-  return cudaSuccess;
-}
-cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
-cudaError_t cudaEventQuery(cudaEvent_t) { return cudaSuccess; }
-cudaError_t cudaEventDestroy(cudaEvent_t e) {
-  delete e;
-  return cudaSuccess;
-}
-cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t g, unsigned long long) {
-  *exec = new EmulatedGraph(*g);
-  return cudaSuccess;
-}
-cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t s) {
-  for (const auto& work : exec->work) in_order(s, work);
-  return cudaSuccess;
-}
-cudaError_t cudaGraphDestroy(cudaGraph_t g) {
-  delete g;
-  return cudaSuccess;
-}
-cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
-  delete exec;
-  return cudaSuccess;
-}

@@ -1,9 +1,9 @@
 // CUDA's execution model on the host, for testing kernels where there is no GPU.
 //
-// A launch runs its blocks one after the other on the calling thread. The threads of a block are fibres: each runs
-// until it ends or has to wait for others (__syncthreads, warp shuffles), then the next one runs. Device memory is an
-// arena with a shadow byte for each of its bytes: accesses through Global<T> find out what lies outside of an
-// allocation and what nobody has written. Streams run at once; a stream that is being captured keeps closures instead.
+// A kernel runs its blocks one after the other. The threads of a block are fibres: each runs until it ends or has to
+// wait for others (__syncthreads, warp shuffles), then the next one runs. Device memory is an arena with a shadow byte
+// for each of its bytes: accesses through Global<T> find out what lies outside of an allocation and what nobody has
+// written. Streams run at once, or as late as they may (runtime.cpp); one that is being captured keeps closures instead.
 #pragma once
 
 #include <atomic>
@@ -33,6 +33,10 @@ enum cudaError_t : int {
   cudaErrorInsufficientDriver = 35,
   cudaErrorNoDevice = 100,
   cudaErrorNotReady = 600,
+  cudaErrorIllegalAddress = 700,
+  cudaErrorLaunchOutOfResources = 701,
+  cudaErrorStreamCaptureUnsupported = 900,
+  cudaErrorStreamCaptureIsolation = 905,
 };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice, cudaMemcpyDefault };
 enum cudaStreamCaptureMode { cudaStreamCaptureModeRelaxed };
@@ -65,12 +69,14 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
 cudaError_t cudaMemsetAsync(void* p, int value, std::size_t bytes, cudaStream_t stream);
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* s, unsigned flags);
 cudaError_t cudaStreamSynchronize(cudaStream_t s);
+cudaError_t cudaStreamQuery(cudaStream_t s);
 cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned flags = 0);
 cudaError_t cudaStreamBeginCapture(cudaStream_t s, cudaStreamCaptureMode mode);
 cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t* g);
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* e, unsigned flags);
 cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s);
 cudaError_t cudaEventQuery(cudaEvent_t e);
+cudaError_t cudaEventSynchronize(cudaEvent_t e);
 cudaError_t cudaEventDestroy(cudaEvent_t e);
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t g, unsigned long long flags);
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t s);
@@ -240,9 +246,9 @@ void launch(void (*kernel)(P...), dim3 grid, dim3 block, cudaStream_t stream, A&
   emulation::run(__PRETTY_FUNCTION__, grid, block, stream, [kernel, values] { std::apply(kernel, values); });
 }
 
-// Who owns which bytes of a cached block.
-void mark_allocated(void* p, std::size_t bytes);
-void mark_freed(void* p, std::size_t bytes);
+// Who owns which bytes of a cached block, from here on in the stream's order.
+void mark_allocated(void* p, std::size_t bytes, cudaStream_t stream);
+void mark_freed(void* p, std::size_t bytes, cudaStream_t stream);
 
 }  // namespace evolute::cuda
 

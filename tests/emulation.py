@@ -1,0 +1,73 @@
+"""The emulated CUDA device, seen from outside: how often the host waits, late streams, failures, and another program.
+
+Usable in processes whose ``EVOLUTE_CUDA_PLUGIN`` is the emulated plug-in (`tests/cuda/emulation/runtime.cpp`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+PLUGIN = os.environ.get("EVOLUTE_CUDA_PLUGIN", "")
+EMULATED = "emulated" in PLUGIN
+AT_ONCE = -1
+WAITS, UPLOADS, DOWNLOADS, LAUNCHES, ALLOCATIONS = range(5)  # as in runtime.cpp
+
+
+def library() -> ctypes.CDLL:
+    """Return the plug-in; it has been loaded by evolute, or is by this."""
+    lib = ctypes.CDLL(PLUGIN)
+    pointer, size = ctypes.c_void_p, ctypes.c_int64
+    for name, result, arguments in (
+        ("count", ctypes.c_longlong, [ctypes.c_int]),
+        ("defer", None, [ctypes.c_int]),
+        ("pending", ctypes.c_longlong, []),
+        ("fail", None, [ctypes.c_longlong]),
+        ("refuse", None, [ctypes.c_longlong]),
+        ("malloc", pointer, [ctypes.c_size_t]),
+        ("stream", pointer, []),
+        ("write", None, [pointer, pointer, size, ctypes.c_float]),
+        ("copy", None, [pointer, pointer, pointer, ctypes.c_size_t]),
+        ("order", None, [pointer, pointer]),
+        ("synchronize", None, [pointer]),
+    ):
+        function = getattr(lib, f"emulated_{name}")
+        function.restype, function.argtypes = result, arguments
+    return lib
+
+
+def count(what: int) -> int:
+    return int(library().emulated_count(what))
+
+
+def pending() -> int:
+    """Return how many pieces of work have been asked for and have not run."""
+    return int(library().emulated_pending())
+
+
+@contextlib.contextmanager
+def late_streams(seed: int) -> Iterator[None]:
+    """Let work run when it is waited for, in an order of this seed that streams and events allow."""
+    library().emulated_defer(seed)
+    try:
+        yield
+    finally:
+        library().emulated_defer(AT_ONCE)
+
+
+def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a program of its own, with nothing of the device in its environment but what is named."""
+    inherited = {k: v for k, v in os.environ.items() if k != "EVOLUTE_CUDA_BLOCKING"}
+    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [inherited.get("PYTHONPATH")])])
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**inherited, "PYTHONPATH": path, **environment},
+        timeout=300,
+    )
