@@ -146,8 +146,14 @@ Tensor from_dlpack(py::object source) {
     throw ValueError("from_dlpack: the capsule is no DLPack tensor, or was consumed already");
   void* p = PyCapsule_GetPointer(capsule.ptr(), name);
   PyCapsule_SetName(capsule.ptr(), kind == kPlain ? kPlainUsed : kVersionedUsed);
-  return kind == kPlain ? import_from(static_cast<DLManagedTensor*>(p))
-                        : import_from(static_cast<DLManagedTensorVersioned*>(p));
+  if (kind == kPlain) return import_from(static_cast<DLManagedTensor*>(p));
+  auto* m = static_cast<DLManagedTensorVersioned*>(p);
+  if (const DLVersion v = m->version; v.major != 1) {
+    if (m->deleter) m->deleter(m);
+    throw ValueError(
+        cat("from_dlpack: the tensor is laid out as of DLPack ", v.major, ".", v.minor, "; evolute reads version 1"));
+  }
+  return import_from(m);
 }
 
 }  // namespace evolute::python

@@ -107,11 +107,17 @@ void define_exports(Methods& def) {
          const std::optional<std::pair<int, int>>& device, const std::optional<bool>& copy) {
         const DLDevice here = dl_device(t);
         const bool versioned = version && version->first >= 1;
-        if (device && *device == std::pair(1, 0) && here.type != 1)  // to the host, as consumers may ask
+        if (device && *device == std::pair(1, 0) && here.type != 1) {  // to the host, as consumers may ask
+          if (copy && !*copy) throw py::buffer_error("__dlpack__: values on a GPU come to the host by a copy only");
           return to_dlpack(to_device(t, Device{}), versioned, false, -1);
+        }
         if (device && *device != std::pair(here.type, here.id))
           throw py::buffer_error(cat("__dlpack__: this tensor is on DLPack device (", here.type, ", ", here.id,
                                      ") and cannot be exported to another"));
+        if (here.type != 1 && stream && (*stream < -1 || *stream == 0))
+          throw ValueError(cat("__dlpack__: DLPack knows no stream ", *stream,
+                               "; give a handle, 1 for the legacy default stream, 2 for the default stream of each "
+                               "thread, or -1 for no order"));
         return to_dlpack(t, versioned, copy.value_or(false), stream.value_or(1));
       },
       py::kw_only(), arg("stream") = py::none(), arg("max_version") = py::none(), arg("dl_device") = py::none(),
