@@ -141,8 +141,10 @@ void CudaBackend::reduce(Reduction r, const Array& in, const Axes& axes, Array& 
   int parts = 0;
   spaces.along.for_parts([&](const Loop<1>&, const auto&) { ++parts; });
   if (parts > 1) {
-    const int axis = static_cast<int>(axes[0]);
     Shape shape = in.shape();
+    int axis = static_cast<int>(axes[0]);
+    for (auto a : axes)
+      if (shape[static_cast<int>(a)] > shape[axis]) axis = static_cast<int>(a);
     const std::int64_t half = shape[axis] / 2;
     const Ref<Array> halves = empty({[&] {
                                        Shape s = out.shape();

@@ -3,13 +3,16 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <iterator>
 #include <memory>
 #include <vector>
 
 #include "arena.h"
 
 namespace evolute::cuda::emulation {
+
 Arena::Arena() {
   const auto map = [] {
     void* p = mmap(nullptr, kArena, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -19,6 +22,14 @@ Arena::Arena() {
   base = static_cast<std::byte*>(map());
   shadow = static_cast<std::uint8_t*>(map());
   if (const char* bytes = std::getenv("EVOLUTE_EMULATED_BYTES")) total = std::strtoull(bytes, nullptr, 10);
+  if (const char* blocks = std::getenv("EVOLUTE_EMULATED_SAMPLE")) sample = std::max(std::atoi(blocks), 2);
+}
+bool Arena::allocated(const volatile void* p, std::size_t bytes) const {
+  const auto offset = static_cast<std::size_t>(static_cast<const volatile std::byte*>(p) - base);
+  const auto next = blocks.upper_bound(offset);
+  if (next == blocks.begin()) return false;
+  const auto& [begin, size] = *std::prev(next);
+  return offset + bytes <= begin + size;
 }
 Arena& Arena::get() {
   static Arena& arena = *new Arena;
@@ -41,6 +52,9 @@ bool check(const volatile void* p, std::size_t bytes, bool write) {
   Arena& arena = Arena::get();
   if (!arena.contains(const_cast<const void*>(p)))
     return fail("an access of " + std::to_string(bytes) + " bytes outside of device memory");
+  if (arena.sample > 0)
+    return arena.allocated(p, bytes) ||
+           fail("an access of " + std::to_string(bytes) + " bytes outside of all allocations");
   std::uint8_t* state = arena.shadow_of(p);
   for (std::size_t i = 0; i < bytes; ++i) {
     if (state[i] == kFree)
@@ -257,12 +271,15 @@ void run_blocks(const char* kernel, dim3 grid, dim3 block_size, const std::funct
   b.body = &body;
   place.block_size = block_size;
   place.grid = grid;
-  for (unsigned z = 0; z < grid.z; ++z)
-    for (unsigned y = 0; y < grid.y; ++y)
-      for (unsigned x = 0; x < grid.x; ++x) {
-        place.block = {x, y, z};
-        run_block(b, block_size);
-      }
+  const std::uint64_t blocks = std::uint64_t{grid.x} * grid.y * grid.z;
+  const auto sample = static_cast<std::uint64_t>(Arena::get().sample);
+  const std::uint64_t runs = sample > 0 ? std::min(blocks, sample) : blocks;
+  for (std::uint64_t i = 0; i < runs; ++i) {  // the first, the last, and some between them
+    const std::uint64_t n = runs < blocks ? i * (blocks - 1) / (runs - 1) : i;
+    place.block = {static_cast<unsigned>(n % grid.x), static_cast<unsigned>(n / grid.x % grid.y),
+                   static_cast<unsigned>(n / grid.x / grid.y)};
+    run_block(b, block_size);
+  }
   throw_failure(kernel);
 }
 

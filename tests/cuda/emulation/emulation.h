@@ -3,7 +3,8 @@
 // A kernel runs its blocks one after the other. The threads of a block are fibres: each runs until it ends or has to
 // wait for others (__syncthreads, warp shuffles), then the next one runs. Device memory is an arena with a shadow byte
 // for each of its bytes: accesses through Global<T> find out what lies outside of an allocation and what nobody has
-// written. Streams run at once, or as late as they may (runtime.cpp); one that is being captured keeps closures instead.
+// written. Streams run at once, or as late as they may (runtime.cpp); one that is being captured keeps closures
+// instead.
 #pragma once
 
 #include <atomic>

@@ -1,4 +1,7 @@
 // The runtime: streams, events, graphs, memory, what the driver says, and how tests look at all of it and make it fail.
+#include <sys/mman.h>
+
+#include <algorithm>
 #include <cstdlib>
 #include <deque>
 #include <memory>
@@ -52,6 +55,8 @@ cudaError_t report(cudaError_t e) {
   if (e != cudaSuccess && e != cudaErrorNotReady) last_error = e;
   return e;
 }
+
+constexpr std::size_t kPage = 4096;
 
 enum Count { kWaits, kUploads, kDownloads, kLaunches, kAllocations, kCounts };
 
@@ -130,9 +135,27 @@ cudaError_t on_device(F f) {
   return report(d.broken != cudaSuccess ? d.broken : f(d));
 }
 
+// Copies the pages that the host has memory for: the others are zeros.
+void copy_touched(std::byte* to, std::byte* from, std::size_t bytes) {
+  std::size_t n = kPage - reinterpret_cast<std::uintptr_t>(from) % kPage;  // to the end of the page
+  std::byte* const first = from + n - kPage;
+  std::vector<unsigned char> touched((bytes + kPage) / kPage + 1);
+  mincore(first, static_cast<std::size_t>(from + bytes - first), touched.data());
+  for (std::size_t at = 0; at < bytes; at += n, n = kPage) {
+    n = std::min(n, bytes - at);
+    if (touched[static_cast<std::size_t>(from + at - first) / kPage] & 1) std::memcpy(to + at, from + at, n);
+  }
+}
+
 // Copies with their shadow.
 void copy_bytes(void* to, const void* from, std::size_t bytes) {
   Arena& arena = Arena::get();
+  if (arena.sample > 0) {
+    for (const void* p : {static_cast<const void*>(to), from})
+      if (arena.contains(p) && !arena.allocated(p, bytes)) fail("a copy outside of all allocations");
+    throw_failure("cudaMemcpyAsync");
+    return copy_touched(static_cast<std::byte*>(to), static_cast<std::byte*>(const_cast<void*>(from)), bytes);
+  }
   if (arena.contains(from)) {
     for (std::size_t i = 0; i < bytes; ++i)
       if (arena.shadow_of(from)[i] != kInitialised) {
@@ -153,7 +176,9 @@ void copy_bytes(void* to, const void* from, std::size_t bytes) {
   throw_failure("cudaMemcpyAsync");
 }
 
-void mark(void* p, std::size_t bytes, Shadow state) { std::memset(Arena::get().shadow_of(p), state, bytes); }
+void mark(void* p, std::size_t bytes, Shadow state) {
+  if (Arena::get().sample == 0) std::memset(Arena::get().shadow_of(p), state, bytes);
+}
 
 int from_environment(const char* name, int otherwise) {
   const char* text = std::getenv(name);
@@ -253,7 +278,7 @@ cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
 
 cudaError_t cudaMalloc(void** p, std::size_t bytes) {
   return on_device([&](Device& d) {
-    constexpr std::size_t kGap = 512;  // between allocations: belongs to nobody
+    constexpr std::size_t kGap = kPage;  // between allocations: belongs to nobody, and no page to two of them
     Arena& arena = Arena::get();
     if (bytes > arena.total - arena.used) return cudaErrorMemoryAllocation;
     std::size_t at = kGap;
@@ -279,6 +304,7 @@ cudaError_t cudaFree(void* p) {
     ++d.counts[kWaits];
     d.finish_all();
     mark(p, block->second, kFree);
+    madvise(p, block->second, MADV_DONTNEED);  // the host has its pages again, which come back as zeros
     arena.used -= block->second;
     arena.blocks.erase(block);
     return cudaSuccess;
@@ -409,7 +435,8 @@ long long emulated_pending() {
   for (cudaStream_t s : d.streams) n += static_cast<long long>(s->queue.size());
   return n;
 }
-// The n-th kernel to run from now on fails, and the device with it; or the n-th launch is refused, and no more than that.
+// The n-th kernel to run from now on fails, and the device with it; or the n-th launch is refused, and no more than
+// that.
 void emulated_fail(long long nth) {
   Device::get().failure = cudaErrorIllegalAddress;
   Device::get().launches_to_failure = nth;
