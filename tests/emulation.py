@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PLUGIN = os.environ.get("EVOLUTE_CUDA_PLUGIN", "")
-EMULATED = "emulated" in PLUGIN
 AT_ONCE = -1
 WAITS, UPLOADS, DOWNLOADS, LAUNCHES, ALLOCATIONS = range(5)  # as in runtime.cpp
 
@@ -53,11 +52,12 @@ def pending() -> int:
 @contextlib.contextmanager
 def late_streams(seed: int) -> Iterator[None]:
     """Let work run when it is waited for, in an order of this seed that streams and events allow."""
-    library().emulated_defer(seed)
+    defer = library().emulated_defer
+    defer(seed)
     try:
         yield
     finally:
-        library().emulated_defer(AT_ONCE)
+        defer(AT_ONCE)
 
 
 def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:

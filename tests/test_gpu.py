@@ -11,24 +11,13 @@ import threading
 import numpy as np
 import pytest
 from checks import ROWS, nest, samples
+from gpu import EMULATED, needs_gpu, on_gpu
 from test_vmap_ops import ALL, FLOATING, outputs
 
 import evolute as ev
 from evolute import DeviceError, Tensor, ops
 
-try:
-    ops.zeros((1,)).to("GPU")
-    MISSING = ""
-except DeviceError as error:
-    MISSING = str(error)
-EMULATED = "emulated" in os.environ.get("EVOLUTE_CUDA_PLUGIN", "")
-
-# New tensors are on the host here, so that tests can say what is on which device.
-pytestmark = [pytest.mark.host, pytest.mark.skipif(bool(MISSING), reason=MISSING)]
-
-
-def on_gpu(a, dtype=None) -> Tensor:
-    return Tensor(np.asarray(a, dtype)).to("GPU")
+pytestmark = needs_gpu
 
 
 def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:

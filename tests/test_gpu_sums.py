@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from checks import ROWS
-from test_gpu import MISSING, compiled_and_interpreted, inputs, on_gpu
+from gpu import needs_gpu, on_gpu
+from test_gpu import compiled_and_interpreted, inputs
 
 import evolute as ev
 from evolute import Tensor, ops
 
-pytestmark = [pytest.mark.host, pytest.mark.skipif(bool(MISSING), reason=MISSING)]
+pytestmark = needs_gpu
 
 DTYPES = [np.float32, np.float64]
 UNARY = [row for row in ROWS if row["arity"] == 1 and row["reverse"]]

@@ -295,16 +295,9 @@ void use(const Buffer& buffer, Stream& stream) {
   if (!buffer.on_host()) static_cast<const DeviceBuffer&>(buffer).use(stream);
 }
 
-void release_cached_device_memory() {
-  Allocator& allocator = Allocator::get();
-  allocator.release_passed();
-  std::lock_guard lock(allocator.mutex);
-  allocator.trim();
-}
-
 Ref<Replay> record_stream(const std::function<void()>& work, std::span<const Array* const> operands) {
   Stream& stream = this_stream();
-  if (stream.capture || waits_always()) {  // part of a recording already, or each operation is to wait
+  if (stream.capture) {  // part of a recording already
     work();
     return {};
   }

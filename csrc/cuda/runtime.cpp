@@ -6,7 +6,7 @@
 
 namespace evolute::cuda {
 
-bool waits_always() {
+static bool waits_always() {
   static const bool always = [] {
     const char* text = std::getenv("EVOLUTE_CUDA_BLOCKING");
     return text && *text && *text != '0';

@@ -104,7 +104,6 @@ Ref<Buffer> allocate_device(std::size_t bytes);
 Ref<Buffer> adopt_device(void* data, std::size_t bytes, std::function<void()> release);
 // Orders this thread's stream behind whatever else used the buffer.
 void use(const Buffer& buffer, Stream& stream);
-void release_cached_device_memory();
 
 // Working memory of a kernel for as long as it is in scope.
 template <class T>
@@ -119,8 +118,6 @@ class Workspace {
 
 // Records what this thread's stream is asked for. Null if that cannot be recorded; then it has been run all the same.
 Ref<Replay> record_stream(const std::function<void()>& work, std::span<const Array* const> operands);
-// EVOLUTE_CUDA_BLOCKING=1.
-bool waits_always();
 
 // What there is, or DeviceError saying what is missing.
 struct DeviceInfo {
