@@ -5,14 +5,16 @@
 #
 # builds the package for the GPU that is there, runs the tests with new tensors on it, measures beside torch and jax, runs
 # the guide's examples, and the kernels' tests under compute-sanitizer. Downloads nothing: needs nvcc, and a Python with
-# numpy, pybind11, scikit-build-core, cmake, ninja, pytest, pytest-xdist, hypothesis, mpmath and scipy (PYTHON says which;
-# python3); torch, jax and compute-sanitizer where they are there.
+# numpy, pybind11, scikit-build-core, cmake, ninja and pytest (PYTHON says which; python3); pytest-xdist, hypothesis,
+# mpmath, scipy, torch, jax and compute-sanitizer where they are there.
 #
 # A part that fails or takes too long is reported, and the others run all the same. In the folder: summary.md, measure.json,
 # measure.md, and logs.tar.gz with what each part printed. The exit status is 0 if all parts passed.
 #
-# Without a GPU it can be tried on the emulation: BUILT=folder-with-the-package MEASURE=--tiny
-# EVOLUTE_CUDA_PLUGIN=…/libevolute_cuda_emulated.so. BUILT is also for a second run on the same machine.
+# BUILT=folder-with-the-package, for a second run on the same machine, leaves out the build.
+#
+# Before that it is tried without a GPU: DRY=1 BUILT=… EVOLUTE_CUDA_PLUGIN=…/libevolute_cuda_emulated.so goes through all
+# parts but the build, with tests that are collected and not run, and measurements of tiny sizes.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
 : "${OUT:?names the folder for the results}"
@@ -48,6 +50,18 @@ part() {
   say "| $name | $verdict | $((SECONDS - start)) s | $last |"
   return "$status"
 }
+
+workers=() dry_tests=() dry_measure=()
+! "$python" -c "import xdist" 2>/dev/null || workers=(-n 8)
+if [[ -n "${DRY:-}" ]]; then
+  : "${BUILT:?names the folder with the package}" "${EVOLUTE_CUDA_PLUGIN:?names the emulated plug-in}"
+  dry_tests=(--collect-only -q) dry_measure=(--tiny)
+  export EVOLUTE_EMULATED_COMPILER=1
+  mkdir "$work/bin"
+  printf '#!/bin/sh\nshift 4\nexec "$@"\n' >"$work/bin/compute-sanitizer"
+  chmod +x "$work/bin/compute-sanitizer"
+  PATH="$work/bin:$PATH"
+fi
 
 : >"$OUT/summary.md"
 say "# Evolute on a GPU"
@@ -87,9 +101,10 @@ part "kernels are made at run time" 30 env EVOLUTE_CUDA_COMPILER=1 "$python" -c 
 import evolute as ev
 ev.set_context(device_target='GPU')
 print('sum', ev.jit(lambda x: ev.ops.sin(x) * x + 1)(ev.ops.ones((1000,)) * 2).sum().item(), '(2818.59 wanted)')"
-part "kernel tests" 60 "$python" -m pytest -n 4 tests/test_gpu.py tests/test_gpu_sums.py
-part measure 150 "$python" bench/gpu/measure.py "$OUT" --seconds 120 ${MEASURE:-}
-part "all tests, on the GPU" 150 env EVOLUTE_TEST_DEVICE=GPU "$python" -m pytest -n 8 --maxfail 50 tests
+part "kernel tests" 60 "$python" -m pytest "${workers[@]}" "${dry_tests[@]}" tests/test_gpu*.py
+part measure 150 "$python" bench/gpu/measure.py "$OUT" --seconds 120 "${dry_measure[@]}"
+part "all tests, on the GPU" 150 env EVOLUTE_TEST_DEVICE=GPU \
+  "$python" -m pytest "${workers[@]}" "${dry_tests[@]}" --maxfail 50 tests
 for mode in GRAPH_MODE PYNATIVE_MODE; do
   part "guide, $mode" 40 "$python" -c "
 import sys
@@ -105,7 +120,10 @@ done
 # ---- Sanitizers: each allocation by itself, so that what lies beyond one is nobody's -----------------------------------
 
 export EVOLUTE_CUDA_CACHE=0
-sanitize() { part "$1" "$2" compute-sanitizer --tool "$1" --error-exitcode 9 "$python" -m pytest -p no:xdist -x "${@:3}"; }
+sanitize() {
+  part "$1" "$2" compute-sanitizer --tool "$1" --error-exitcode 9 \
+    "$python" -m pytest -p no:xdist -x "${dry_tests[@]}" "${@:3}"
+}
 sanitize memcheck 90 tests/test_gpu.py tests/test_gpu_sums.py -k \
   "not large and not made_at_run_time and not device_errors and not functions_of"
 sanitize racecheck 60 tests/test_gpu.py tests/test_gpu_sums.py -k \
