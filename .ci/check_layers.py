@@ -36,6 +36,7 @@ PUBLIC = {
     "shape.h": "core",
     "device.h": "core",
     "tensor.h": "core",
+    "precision.h": "core",
     "threads.h": "core",
     "elementwise.def": "math",
     "ops.h": "ops",

@@ -111,6 +111,14 @@ def test_the_comparison_can_fail():
     assert not same({"tuple": [tensor]}, {"list": [tensor]})
 
 
+def test_tf32_is_among_the_settings_of_a_gpu():
+    for allow in (True, False):
+        mindspore.set_context(gpu_config={"conv_allow_tf32": True, "matmul_allow_tf32": allow})
+        assert ev.get_context("matmul_allow_tf32") is allow
+    mindspore.set_context(gpu_config={"conv_allow_tf32": True})
+    assert ev.get_context("matmul_allow_tf32") is False
+
+
 # ---- The import hook
 
 

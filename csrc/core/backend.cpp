@@ -8,6 +8,7 @@
 #include <mutex>
 
 #include "core/plugin.h"
+#include "evolute/precision.h"
 
 namespace evolute {
 
@@ -38,7 +39,7 @@ Backend* load_cuda() {
   if (!library) throw DeviceError(cat("the CUDA backend cannot be loaded: ", dlerror()));
   const auto entry = reinterpret_cast<PluginEntry>(dlsym(library, kPluginEntry));
   if (!entry) throw DeviceError(cat("the CUDA backend cannot be loaded: ", path.string(), " is no plug-in of evolute"));
-  static const PluginHost host{EVOLUTE_VERSION, pool_allocate, pool_free, allocate_host, backend};
+  static const PluginHost host{EVOLUTE_VERSION, pool_allocate, pool_free, allocate_host, backend, matmul_allow_tf32};
   return entry(host);
 }
 

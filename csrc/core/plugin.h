@@ -14,6 +14,7 @@ struct PluginHost {
   void (*pool_free)(void* p, std::size_t bytes) noexcept;
   Ref<Buffer> (*allocate_host)(std::size_t bytes);
   Backend& (*backend)(DeviceType type);
+  bool (*matmul_allow_tf32)();
 };
 
 // What a plug-in exports: gives its backend, which lives as long as the process. Throws DeviceError.

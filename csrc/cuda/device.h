@@ -9,6 +9,7 @@
 #include <cuda_runtime.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <tuple>
 #endif
 
@@ -50,6 +51,24 @@ __device__ __forceinline__ void async_commit() { asm volatile("cp.async.commit_g
 template <int n>
 __device__ __forceinline__ void async_wait() {
   asm volatile("cp.async.wait_group %0;\n" ::"n"(n));
+}
+
+// Rounds to the 10 bits of mantissa that tensor cores take.
+__device__ __forceinline__ std::uint32_t to_tf32(float x) {
+  std::uint32_t bits;
+  asm("cvt.rna.tf32.f32 %0, %1;\n" : "=r"(bits) : "f"(x));
+  return bits;
+}
+// c += a b of 16 × 8 by 8 × 8 elements, by the 32 threads of a warp. With q, r = lane / 4, lane % 4, a thread has of a
+// elements (q, r), (q + 8, r), (q, r + 4), (q + 8, r + 4), of b (r, q), (r + 4, q), and of c (q, 2r), (q, 2r + 1),
+// (q + 8, 2r), (q + 8, 2r + 1).
+__device__ __forceinline__ void multiply_tf32(float& c0, float& c1, float& c2, float& c3, const std::uint32_t (&a)[4],
+                                              const std::uint32_t (&b)[2]) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, "
+      "%3};\n"
+      : "+f"(c0), "+f"(c1), "+f"(c2), "+f"(c3)
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
 #define EV_SHARED(Type, name) __shared__ Type name

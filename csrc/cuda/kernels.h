@@ -7,6 +7,7 @@
 #include "core/backend.h"
 #include "cuda/elementwise.h"
 #include "cuda/fused.h"
+#include "cuda/gemm.h"
 #include "cuda/runtime.h"
 
 namespace evolute::cuda {
@@ -111,23 +112,8 @@ void start_random(DType t, bool normal, std::uint64_t seed, std::int64_t n, void
 
 // ---- gemm.cu
 
-// c[z] = a[z] b[z], m × k by k × n, with any strides; batches of up to three axes.
-struct GemmArgs {
-  std::int64_t m, n, k;
-  const void* a;
-  const void* b;
-  void* c;
-  std::int64_t a_row, a_col, b_row, b_col, c_row, c_col;
-  std::int64_t batches;
-  Loop<3> batch;        // a, b, c
-  std::int64_t splits;  // parts of k; results of each in `partial`, dense, then added up
-  std::int64_t per;     // of k
-  void* partial;
-  bool add;  // to what is in c, if there is one part
-};
-void start_gemm(DType t, const GemmArgs& args, cudaStream_t stream);
-// How many parts of k to make.
-std::int64_t gemm_splits(const GemmArgs& args, DType t);
+// Integers have no tiles.
+void start_gemm(DType t, Tile tile, const GemmArgs& args, cudaStream_t stream);
 
 // ---- linalg.cu
 

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "cuda/cuda_backend.h"
+#include "evolute/precision.h"
 
 namespace evolute {
 
@@ -14,6 +15,7 @@ const PluginHost* program = nullptr;
 void* pool_allocate(std::size_t bytes) { return program->pool_allocate(bytes); }
 void pool_free(void* p, std::size_t bytes) noexcept { program->pool_free(p, bytes); }
 Ref<Buffer> allocate_host(std::size_t bytes) { return program->allocate_host(bytes); }
+bool matmul_allow_tf32() { return program->matmul_allow_tf32(); }
 Backend& backend(DeviceType type) { return type == DeviceType::CPU ? program->backend(type) : cuda::cuda_backend(); }
 
 }  // namespace evolute

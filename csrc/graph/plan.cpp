@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include "evolute/precision.h"
 #include "graph/products.h"
 #include "graph/rewrite.h"
 
@@ -324,7 +325,7 @@ void Plan::run_recorded(Frame& frame) const {
     }
     array[index(id)] = own;
   }
-  std::vector<std::intptr_t> key;
+  std::vector<std::intptr_t> key{matmul_allow_tf32()};
   std::vector<const Array*> operands;
   const auto add = [&](ValueId id, bool is_input) {
     Array*& a = array[index(id)];

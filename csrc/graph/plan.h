@@ -70,8 +70,8 @@ class Plan {
   friend class PlanLoop;
   // The state of one run. Arrays in the arena are made once and serve all runs.
   struct Frame {
-    // A run that a device has recorded. It is the same work as long as whatever it reads and writes lies where it did:
-    // that is its key. `copies` are views that turned out to need memory.
+    // A run that a device has recorded. It is the same work as long as whatever it reads and writes lies where it did,
+    // and precision is the same: that is its key. `copies` are views that turned out to need memory.
     struct Recorded {
       std::vector<std::intptr_t> key;
       Ref<Replay> replay;

@@ -5,6 +5,7 @@
 #include "core/buffer.h"
 #include "core/interrupt.h"
 #include "evolute/ops.h"
+#include "evolute/precision.h"
 #include "evolute/threads.h"
 #include "ops/elementwise.h"
 #include "python/bindings.h"
@@ -216,6 +217,9 @@ void define_table(py::module_& m) {
         "num_threads() -> int\n\nReturn how many threads a computation may use, the caller's included.\n\n"
         "At first it is what the environment variable `EVOLUTE_NUM_THREADS` says, or else the number of CPUs the "
         "process\nmay use.\n\nRaises\n------\nValueError\n    If that variable is not a positive integer.");
+  m.def(
+      "set_matmul_allow_tf32", set_matmul_allow_tf32, py::arg("allow"),
+      "set_matmul_allow_tf32(allow: bool) -> None\n\nLet products of float32 matrices on a GPU round their operands.");
   m.def("set_num_threads", set_num_threads, py::arg("n"),
         "set_num_threads(n: int) -> None\n\nLet computations use up to `n` threads, the caller's included.\n\n"
         "Results do not depend on it. Small work stays on the caller's thread anyway, and so does work in a second\n"

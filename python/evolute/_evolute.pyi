@@ -754,6 +754,9 @@ def num_threads() -> int:
         If that variable is not a positive integer.
     """
 
+def set_matmul_allow_tf32(allow: bool) -> None:
+    """Let products of float32 matrices on a GPU round their operands."""
+
 def set_num_threads(n: int) -> None:
     """
     Let computations use up to `n` threads, the caller's included.

@@ -2,7 +2,8 @@
 
 ``mode`` is `PYNATIVE_MODE` (the default: every operation runs when Python reaches it) or `GRAPH_MODE` (the outermost
 `evolute.nn.Cell` that is called is recorded once per signature and replayed without the interpreter).
-``device_target`` is where new tensors go: ``"CPU"``, or ``"GPU"`` where there is one.
+``device_target`` is where new tensors go: ``"CPU"``, or ``"GPU"`` where there is one. ``matmul_allow_tf32`` lets a GPU
+round operands of float32 products.
 
 Examples
 --------
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal, overload
 
-from evolute._evolute import DeviceError, set_default_device
+from evolute._evolute import DeviceError, set_default_device, set_matmul_allow_tf32
 
 __all__ = ["GRAPH_MODE", "PYNATIVE_MODE", "get_context", "set_context"]
 
@@ -27,7 +28,7 @@ PYNATIVE_MODE: Final = 1
 _MODES: Final = {"GRAPH_MODE": GRAPH_MODE, "PYNATIVE_MODE": PYNATIVE_MODE}
 _DEVICES: Final = ("CPU", "GPU", "Ascend")
 
-_settings: dict[str, Any] = {"mode": PYNATIVE_MODE, "device_target": "CPU"}
+_settings: dict[str, Any] = {"mode": PYNATIVE_MODE, "device_target": "CPU", "matmul_allow_tf32": False}
 
 
 def set_context(**settings: Any) -> None:
@@ -40,6 +41,10 @@ def set_context(**settings: Any) -> None:
     device_target : str
         ``"CPU"`` or ``"GPU"``: where new tensors go, and so what is computed from them. Tensors that exist stay where
         they are; `Tensor.to` copies them.
+    matmul_allow_tf32 : bool
+        Whether matrix products of float32 on a GPU may use tensor cores, which round their operands to 10 bits of
+        mantissa (TF32): relative errors of 2⁻¹¹ in each factor, for a multiple of the speed. Derivatives' products too.
+        Off at first. Compiled functions follow it from their next call on. It changes nothing on a CPU.
 
     Raises
     ------
@@ -63,10 +68,15 @@ def set_context(**settings: Any) -> None:
         _check_key("set_context", key)
         if key == "mode":
             _check_mode(value)
+        elif key == "matmul_allow_tf32":
+            if type(value) is not bool:
+                raise ValueError(f"set_context: matmul_allow_tf32 is True or False, got {value!r}")
         elif value not in _DEVICES:
             raise ValueError(f"set_context: device_target is one of {', '.join(map(repr, _DEVICES))}, got {value!r}")
     if "device_target" in settings:
         _set_device(settings["device_target"])
+    if "matmul_allow_tf32" in settings:
+        set_matmul_allow_tf32(settings["matmul_allow_tf32"])
     _settings.update(settings)
 
 
@@ -75,6 +85,8 @@ def get_context(attr_key: Literal["mode"]) -> int: ...
 @overload
 def get_context(attr_key: Literal["device_target"]) -> str: ...
 @overload
+def get_context(attr_key: Literal["matmul_allow_tf32"]) -> bool: ...
+@overload
 def get_context(attr_key: str) -> Any: ...
 def get_context(attr_key: str) -> Any:
     """Return a setting of the process.
@@ -82,7 +94,7 @@ def get_context(attr_key: str) -> Any:
     Parameters
     ----------
     attr_key : str
-        ``"mode"`` or ``"device_target"``.
+        ``"mode"``, ``"device_target"`` or ``"matmul_allow_tf32"``.
 
     Raises
     ------

@@ -7,6 +7,7 @@
 #include "evolute/graph.h"
 #include "evolute/linear.h"
 #include "evolute/ops.h"
+#include "evolute/precision.h"
 #include "evolute/sparsity.h"
 #include "evolute/tensor.h"
 

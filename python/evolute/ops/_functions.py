@@ -37,6 +37,7 @@ _OTHERS = {
     "reset_peak_memory",
     "set_default_device",
     "set_formatter",
+    "set_matmul_allow_tf32",
     "set_num_threads",
     "synchronize",
     "vjp",

@@ -261,6 +261,17 @@ std::uint64_t ballot(bool mine) {
   return bits;
 }
 
+std::array<std::uint64_t, 32> exchange_all(std::uint64_t mine) {
+  Block& b = block();
+  Warp& w = b.warp();
+  const unsigned parity = w.generation % 2;
+  w.slot[parity][b.current % 32] = mine;
+  sync_warp(b, w);
+  std::array<std::uint64_t, 32> all;
+  std::memcpy(all.data(), w.slot[parity], sizeof all);
+  return all;
+}
+
 void* shared_memory(std::size_t bytes) {
   if (bytes > sizeof(Block::shared)) std::abort();
   return block().shared;

@@ -7,7 +7,9 @@
 // instead.
 #pragma once
 
+#include <array>
 #include <atomic>
+#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -107,6 +109,8 @@ void sync_threads();
 // Shares `bytes` (up to 8) with the warp and waits for its lanes; gives what lane `from(lane)` has shared.
 std::uint64_t exchange(std::uint64_t mine, int (*from)(int lane, int argument), int argument);
 std::uint64_t ballot(bool mine);
+// What all lanes of the warp share.
+std::array<std::uint64_t, 32> exchange_all(std::uint64_t mine);
 void* shared_memory(std::size_t bytes);
 
 // False, and an error of the launch, where an access is wrong.
@@ -233,6 +237,25 @@ template <class T, int n>
 void async_copy(T* to, Global<const T> from, bool valid) {
   if (valid) emulation::check_aligned(from.raw(), sizeof(T) * n);
   for (int i = 0; i < n; ++i) to[i] = valid ? static_cast<T>(from[i]) : T(0);
+}
+inline std::uint32_t to_tf32(float x) {
+  const auto bits = std::bit_cast<std::uint32_t>(x);
+  return x - x == 0 ? (bits + (1u << 12)) & ~0u << 13 : bits;
+}
+inline void multiply_tf32(float& c0, float& c1, float& c2, float& c3, const std::uint32_t (&a)[4],
+                          const std::uint32_t (&b)[2]) {
+  const auto pair = [](std::uint32_t low, std::uint32_t high) { return low | static_cast<std::uint64_t>(high) << 32; };
+  const auto upper = emulation::exchange_all(pair(a[0], a[2])), lower = emulation::exchange_all(pair(a[1], a[3]));
+  const auto all_b = emulation::exchange_all(pair(b[0], b[1]));
+  const int lane = static_cast<int>(emulation::place.thread.x) % 32, q = lane / 4, r = lane % 4;
+  for (int k = 0; k < 8; ++k) {
+    const auto of = [k](const std::array<std::uint64_t, 32>& all, int from) {
+      return std::bit_cast<float>(static_cast<std::uint32_t>(all[static_cast<std::size_t>(from)] >> (k < 4 ? 0 : 32)));
+    };
+    const float x = of(upper, 4 * q + k % 4), y = of(lower, 4 * q + k % 4);
+    const float u = of(all_b, 8 * r + k % 4), v = of(all_b, 8 * r + 4 + k % 4);
+    c0 += x * u, c1 += x * v, c2 += y * u, c3 += y * v;
+  }
 }
 inline void async_commit() {}
 template <int n>

@@ -27,7 +27,7 @@ initializers: Any = importlib.import_module("evolute.common.initializer")
 _IGNORED = {
     "ascend_config", "auto_tune_mode", "check_bprop", "compile_cache_path", "debug_level", "deterministic",
     "device_id", "enable_compile_cache", "enable_dump", "enable_graph_kernel", "enable_profiling",
-    "enable_reduce_precision", "env_config_path", "gpu_config", "grad_for_scalar", "graph_kernel_flags",
+    "enable_reduce_precision", "env_config_path", "grad_for_scalar", "graph_kernel_flags",
     "inter_op_parallel_num", "jit_config", "jit_level", "jit_syntax_level", "max_call_depth", "max_device_memory",
     "memory_optimize_level", "mempool_block_size", "op_timeout", "precompile_only", "print_file_path",
     "pynative_synchronize", "reserve_class_name_in_scope", "runtime_num_threads", "save_graphs", "save_graphs_path",
@@ -37,7 +37,9 @@ _IGNORED = {
 
 def set_context(**settings: Any) -> None:
     """Change settings; those without a counterpart are ignored, and a device that is not there becomes the CPU."""
-    kept = {key: value for key, value in settings.items() if key not in _IGNORED}
+    kept = {key: value for key, value in settings.items() if key not in _IGNORED and key != "gpu_config"}
+    if "matmul_allow_tf32" in settings.get("gpu_config", {}):  # its other entries are about convolutions
+        kept["matmul_allow_tf32"] = settings["gpu_config"]["matmul_allow_tf32"]
     try:
         ev_context.set_context(**kept)
     except ev.DeviceError as error:
