@@ -88,6 +88,19 @@ Ref<Array> broadcast_view(const Array& a, const Shape& shape) {
   return view(a, shape, strides);
 }
 
+Ref<Array> factor_view(const Array& a, bool transpose, const Shape& product) {
+  const int n = product.size();
+  Shape shape = product;
+  shape[n - 2] = a.shape()[a.ndim() - 2];
+  shape[n - 1] = a.shape()[a.ndim() - 1];
+  Ref<Array> v = broadcast_view(a, shape);
+  if (!transpose) return v;
+  Strides strides = v->strides();
+  std::swap(shape[n - 2], shape[n - 1]);
+  std::swap(strides[n - 2], strides[n - 1]);
+  return view(*v, shape, strides);
+}
+
 Ref<Array> contiguous(const Array& a) {
   if (a.contiguous()) return Ref<Array>(const_cast<Array*>(&a));
   Ref<Array> out = empty(a.aval());

@@ -50,6 +50,8 @@ inline Tensor to_tensor(Ref<Array> a) { return Tensor(Ref<Value>(std::move(a)));
 Ref<Array> view(const Array& a, const Shape& shape, const Strides& strides, std::int64_t offset = 0);
 // View with zero strides along broadcast axes; `shape` must be one `a` broadcasts to.
 Ref<Array> broadcast_view(const Array& a, const Shape& shape);
+// The matrices of `a`, transposed if asked for, as factors of a product: with the batch axes of `product`.
+Ref<Array> factor_view(const Array& a, bool transpose, const Shape& product);
 // `a` itself when row-major, else a row-major copy.
 Ref<Array> contiguous(const Array& a);
 // `a` itself when the host can read it, else a row-major copy there, which waits for the device.

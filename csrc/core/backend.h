@@ -73,6 +73,8 @@ class Backend {
   virtual std::unique_ptr<FusedKernel> prepare(const FusedProgram& program) = 0;
   // Whether such programs may have results that are summed.
   virtual bool sums_in_loops() const { return false; }
+  // Whether an input of such programs may be a product, of floats.
+  virtual bool products_in_loops() const { return false; }
   // Copies with conversion of dtype; `in` broadcasts to out's shape. That of a device takes arrays of the host on
   // either side; a copy to the host has arrived when it returns.
   virtual void copy(const Array& in, Array& out) = 0;

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -36,6 +37,12 @@ struct FusedProgram {
   };
   static constexpr int kMaxSums = 8;
   std::vector<Sum> sums;
+  // The last input may be a matrix product, of the program's shape, on devices whose loops multiply
+  // (Backend::products_in_loops): in its place the operands have its factors. Then there are no sums.
+  struct Product {
+    bool transpose_a, transpose_b;
+  };
+  std::optional<Product> product;
   std::vector<DType> slot_dtype;
   std::vector<MicroOp> ops;
 };

@@ -47,31 +47,47 @@ struct Kernels {
   }
 };
 
+// The kernel of a source, made when it is first asked for; null where it cannot be.
+template <class Source>
+void* kernel_of(const std::string& key, Source&& source_of) {
+  Kernels& kernels = Kernels::get();
+  if (kernels.wish == "0") return nullptr;
+  std::lock_guard lock(kernels.mutex);
+  auto [at, fresh] = kernels.known.try_emplace(key, nullptr);
+  if (!fresh) return at->second;
+  const std::string source = source_of();
+  // With EVOLUTE_CUDA_SOURCES=folder, sources are kept there.
+  static const char* folder = std::getenv("EVOLUTE_CUDA_SOURCES");
+  if (folder) std::ofstream(cat(folder, "/fused-", std::hash<std::string>{}(source), ".cu")) << source;
+  const RuntimeKernel made = compile_kernel(source);
+  if (!made.kernel && kernels.wish == "1") {
+    kernels.known.erase(at);
+    throw DeviceError(cat("fused loop: its kernel could not be made: ", made.failure));
+  }
+  return at->second = made.kernel;
+}
+
 }  // namespace
 
+bool can_compile() { return Kernels::get().wish == "1" || (Kernels::get().wish != "0" && has_compiler()); }
+
 bool start_compiled(const FusedProgram& program, const FusedArgs& args, int group, Stream& stream) {
-  Kernels& kernels = Kernels::get();
-  if (kernels.wish == "0") return false;
-  void* kernel;
-  {
-    std::lock_guard lock(kernels.mutex);
-    auto [at, fresh] = kernels.known.try_emplace(key_of(program, args, group), nullptr);
-    if (fresh) {
-      const std::string source = fused_source(program, args, group);
-      // With EVOLUTE_CUDA_SOURCES=folder, sources are kept there.
-      static const char* folder = std::getenv("EVOLUTE_CUDA_SOURCES");
-      if (folder) std::ofstream(cat(folder, "/fused-", std::hash<std::string>{}(source), ".cu")) << source;
-      const RuntimeKernel made = compile_kernel(source);
-      if (!made.kernel && kernels.wish == "1") {
-        kernels.known.erase(at);
-        throw DeviceError(cat("fused loop: its kernel could not be made: ", made.failure));
-      }
-      at->second = made.kernel;
-    }
-    kernel = at->second;
-  }
+  void* kernel = kernel_of(key_of(program, args, group), [&] { return fused_source(program, args, group); });
   if (!kernel) return false;
   start_kernel(kernel, fused_blocks(args, group), args, stream.handle());
+  return true;
+}
+
+bool start_compiled(const FusedProgram& program, const ProductArgs& args, Tile tile, int group, Stream& stream) {
+  const GemmArgs& g = args.product;
+  const bool single = program.slot_dtype[static_cast<std::size_t>(program.n_inputs) - 1] == DType::Float32;
+  const std::string key = cat(key_of(program, args.loop, group), "product", static_cast<int>(tile), g.by_rows, single);
+  void* kernel = kernel_of(key, [&] { return product_source(program, args, tile, group); });
+  if (!kernel) return false;
+  const auto start = [&]<class Of>() {
+    start_kernel(kernel, blocks_for(Units(g, Of::kM, Of::kN).count, 1), Of::kThreads, args, stream.handle());
+  };
+  single ? with_tiling<float>(tile, start) : with_tiling<double>(tile, start);
   return true;
 }
 

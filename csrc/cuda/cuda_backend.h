@@ -23,6 +23,7 @@ class CudaBackend final : public Backend {
   void select(const Array& cond, const Array& a, const Array& b, Array& out) override;
   std::unique_ptr<FusedKernel> prepare(const FusedProgram& program) override;
   bool sums_in_loops() const override { return true; }
+  bool products_in_loops() const override;
   void copy(const Array& in, Array& out) override;
   void reduce(Reduction r, const Array& in, const Axes& axes, Array& out) override;
   void arg_reduce(bool max, const Array& in, int axis, Array& out) override;

@@ -5,11 +5,11 @@
 
 #if !defined(EVOLUTE_CUDA_EMULATION)  // which has been included ahead of everything
 
+#include <cstdint>
 #if !defined(__CUDACC_RTC__)
 #include <cuda_runtime.h>
 
 #include <cstddef>
-#include <cstdint>
 #include <tuple>
 #endif
 

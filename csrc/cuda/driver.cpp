@@ -44,10 +44,20 @@ RuntimeKernel compile_kernel(const std::string& source) {
   return {kernel, {}};
 }
 
-void start_kernel(void* kernel, unsigned blocks, const FusedArgs& args, cudaStream_t stream) {
-  void* parameters[] = {const_cast<FusedArgs*>(&args)};
-  const int e = Driver::get().launch(kernel, blocks, 1, 1, 256, 1, 1, 0, stream, parameters, nullptr);
+namespace {
+void launch(void* kernel, unsigned blocks, unsigned threads, const void* args, cudaStream_t stream) {
+  void* parameters[] = {const_cast<void*>(args)};
+  const int e = Driver::get().launch(kernel, blocks, 1, 1, threads, 1, 1, 0, stream, parameters, nullptr);
   this_stream().check(static_cast<cudaError_t>(e), "fused loop");
 }
+}  // namespace
+
+void start_kernel(void* kernel, unsigned blocks, const FusedArgs& args, cudaStream_t stream) {
+  launch(kernel, blocks, kBlock, &args, stream);
+}
+void start_kernel(void* kernel, unsigned blocks, unsigned threads, const ProductArgs& args, cudaStream_t stream) {
+  launch(kernel, blocks, threads, &args, stream);
+}
+bool has_compiler() { return has_nvrtc(); }
 
 }  // namespace evolute::cuda

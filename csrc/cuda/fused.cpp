@@ -3,6 +3,7 @@
 
 #include "cuda/compiler.h"
 #include "cuda/cuda_backend.h"
+#include "cuda/product.h"
 #include "cuda/sums.h"
 #include "math/elementwise.h"
 
@@ -65,7 +66,8 @@ struct Prepared {
     args.sums = static_cast<int>(program.sums.size());
     args.ops = static_cast<int>(program.ops.size());
     for (std::size_t k = 0; k < operands.size(); ++k) {
-      args.dtype[k] = static_cast<std::uint8_t>(operands[k]->dtype());
+      args.dtype[k] = static_cast<std::uint8_t>(operands[k] ? operands[k]->dtype() : program.slot_dtype[k]);
+      if (!operands[k]) continue;  // a product
       if (!call.immediate(*operands[k], args.immediate[k])) base[k] = call.data(*operands[k]);
     }
     for (std::size_t k = 0; k < program.sums.size(); ++k)
@@ -196,12 +198,91 @@ void run_fused(const FusedProgram& program, std::span<const Array* const> in, st
   run_fused("fused loop", program, operands);
 }
 
+// A product, and the loop that reads it, as one kernel. False if it is not to be had: if there are few tiles and a long
+// sum, parts of it are products of their own.
+bool run_with_product(const FusedProgram& program, std::span<const Array* const> in, std::span<Array* const> out) {
+  const auto n_inputs = static_cast<std::size_t>(program.n_inputs), n = n_inputs + out.size();
+  const DType t = program.slot_dtype[n_inputs - 1];
+  Call call("fused product");
+  const Ref<Array> x = call.on_device(*factor_view(*in[n_inputs - 1], program.product->transpose_a, program.shape));
+  const Ref<Array> y = call.on_device(*factor_view(*in[n_inputs], program.product->transpose_b, program.shape));
+  if (program.shape.product() == 0 || x->shape().back() == 0) return false;
+  std::array<const Array*, kFusedOperands> operands{};
+  std::copy_n(in.begin(), n_inputs - 1, operands.begin());
+  std::copy(out.begin(), out.end(), operands.begin() + program.n_inputs);
+  std::array<Strides, kFusedOperands> strides;
+  for (std::size_t k = 0; k < n; ++k)
+    strides[k] =
+        operands[k] ? broadcast_strides(*operands[k], program.shape) : Strides::filled(program.shape.size(), 0);
+  const Product<kFusedOperands> product(program.shape, *x, *y, {strides.data(), n}, program.n_inputs);
+
+  const auto *pa = static_cast<std::byte*>(call.data(*x)), *pb = static_cast<std::byte*>(call.data(*y));
+  if (product.swapped) std::swap(pa, pb);
+  const auto bytes = [](std::int64_t elements, DType of) { return elements * static_cast<std::int64_t>(size_of(of)); };
+  GemmArgs whole = product.args(t, pa, pb);
+  whole.batches = product.batch.size();
+  const Tile tile = tile_of(t, whole);
+  split(t, whole, tile);
+  if (whole.splits > 1) return false;
+
+  const Prepared prepared(call, program, {operands.data(), n});
+  const bool by_rows = product.by_rows(n_inputs);
+  std::size_t item = 1;
+  for (std::size_t k = 0; k < n; ++k) item = std::max(item, size_of(static_cast<DType>(prepared.args.dtype[k])));
+  auto group = static_cast<std::int64_t>(std::min<std::size_t>(16 / item, 4));
+  for (std::size_t k = 0; k < n; ++k) {
+    const bool same = k < n_inputs && (by_rows ? product.row[k] : product.column[k]) == 0;
+    if (!prepared.base[k] || same) continue;
+    const std::size_t size = size_of(static_cast<DType>(prepared.args.dtype[k]));
+    if (!product.packed(k, by_rows, prepared.base[k], group, size)) group = 1;
+  }
+  bool started = true;
+  product.batch.for_parts([&](const Loop<kFusedOperands + 2>& loop, const std::int64_t (&offset)[kFusedOperands + 2]) {
+    ProductArgs args{product.args(t, pa + bytes(offset[0], t), pb + bytes(offset[1], t)), prepared.args};
+    GemmArgs& g = args.product;
+    g.per = g.k, g.splits = 1;
+    g.by_rows = by_rows;
+    g.batches = g.batch.size = loop.size;
+    g.batch.ndim = loop.ndim;
+    args.loop.ndim = 2 + loop.ndim;
+    for (int d = 0; d < loop.ndim; ++d) {
+      g.batch.length[d] = args.loop.length[2 + d] = loop.length[d];
+      g.batch.stride[0][d] = loop.stride[0][d], g.batch.stride[1][d] = loop.stride[1][d];
+      for (std::size_t k = 0; k < n; ++k) args.loop.stride[k][2 + d] = loop.stride[k + 2][d];
+    }
+    for (std::size_t k = 0; k < n; ++k) {
+      args.loop.stride[k][0] = by_rows ? product.row[k] : product.column[k];
+      args.loop.stride[k][1] = by_rows ? product.column[k] : product.row[k];
+      if (prepared.base[k])
+        args.loop.data[k] = static_cast<std::byte*>(prepared.base[k]) +
+                            bytes(offset[k + 2], static_cast<DType>(prepared.args.dtype[k]));
+    }
+    started = started && start_compiled(program, args, tile, static_cast<int>(group), call.stream());
+  });
+  call.end();
+  return started;
+}
+
+// The product by itself, then the loop.
+void run_after_product(const FusedProgram& program, std::span<const Array* const> in, std::span<Array* const> out) {
+  const auto last = static_cast<std::size_t>(program.n_inputs) - 1;
+  const Ref<Array> product = empty({program.shape, program.slot_dtype[last], out[0]->aval().device});
+  cuda_backend().matmul(*factor_view(*in[last], program.product->transpose_a, program.shape),
+                        *factor_view(*in[last + 1], program.product->transpose_b, program.shape), *product, false);
+  std::vector<const Array*> operands(in.begin(), in.end() - 2);
+  operands.push_back(product.get());
+  FusedProgram loop = program;
+  loop.product.reset();
+  run_fused(loop, operands, out);
+}
+
 // Operands bound ahead of time would gain little: what a launch takes is worked out while the one before it runs.
 class CudaFused final : public FusedKernel {
  public:
   explicit CudaFused(const FusedProgram& program) : program_(program) {}
   void run(std::span<const Array* const> in, std::span<Array* const> out) const override {
-    run_fused(program_, in, out);
+    if (!program_.product) return run_fused(program_, in, out);
+    if (!run_with_product(program_, in, out)) run_after_product(program_, in, out);
   }
 
  private:
@@ -213,6 +294,8 @@ class CudaFused final : public FusedKernel {
 std::unique_ptr<FusedKernel> CudaBackend::prepare(const FusedProgram& program) {
   return std::make_unique<CudaFused>(program);
 }
+
+bool CudaBackend::products_in_loops() const { return can_compile(); }
 
 // A loop of one micro-op.
 void CudaBackend::elementwise_sum(int kernel, const Shape& shape, std::span<const Array* const> in,

@@ -1,7 +1,7 @@
 // A fused loop as kernels get it: interpreted (fused.cu), or compiled at run time (compiler.cpp).
 #pragma once
 
-#include "cuda/loop.h"
+#include "cuda/gemm.h"
 
 namespace evolute::cuda {
 
@@ -39,5 +39,12 @@ struct FusedArgs {
   SumTiles tiles;
   FusedOp op[kFusedOps];
 };
-static_assert(sizeof(FusedArgs) <= 4096, "what a kernel's parameters may take");
+
+// A loop over a product: axis 0 is what lies side by side, rows of the product or columns, axis 1 the other one, and
+// the batch is behind them. What it does is in the source.
+struct ProductArgs {
+  GemmArgs product;
+  FusedArgs loop;
+};
+static_assert(sizeof(ProductArgs) <= 4096, "what a kernel's parameters may take");
 }  // namespace evolute::cuda

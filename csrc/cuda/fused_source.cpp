@@ -42,6 +42,35 @@ class Writer {
     return std::move(text_);
   }
 
+  // The tile of a product goes through the loop on its way to memory: to a functor that gemm.cuh calls.
+  std::string product(Tile tile, bool by_rows) {
+    constexpr const char* tiles[] = {"Large", "Tall", "Medium", "Narrow", "Column", "TensorLarge", "TensorMedium"};
+    const std::string t = type(multiplied()), tiling = cat("Tilings<", t, ">::", tiles[static_cast<int>(tile)]);
+    line("#include \"cuda/device.h\"");
+    line("#include \"cuda/functors.cuh\"");
+    line("#include \"cuda/fused.h\"");
+    line("#include \"cuda/gemm.cuh\"");
+    line("using namespace evolute;");
+    line("using namespace evolute::cuda;");
+    line("struct Finish {");
+    line("static constexpr int W = ", group_, ";");
+    line("static constexpr bool by_rows = ", by_rows ? "true" : "false", ";");
+    line("const FusedArgs& a;");
+    line("__device__ __forceinline__ void operator()(std::int64_t z, int, std::int64_t at0, std::int64_t at1,");
+    line("    std::int64_t left, const ", t, " (&product)[W]) const {");
+    line("const int count = left < W ? static_cast<int>(left) : W;");
+    positions("z", 2, args_.ndim);
+    elements();
+    line("}");
+    line("};");
+    line("using Of = ", tiling, ";");
+    line("extern \"C\" __global__ void __launch_bounds__(Of::kThreads, Of::kBlocks)");
+    line("    fused(const __grid_constant__ ProductArgs a) {");
+    line("gemm<", t, ", Of>(a.product, Finish{a.loop});");
+    line("}");
+    return std::move(text_);
+  }
+
  private:
   template <class... P>
   void line(const P&... parts) {
@@ -115,8 +144,11 @@ class Writer {
   }
   bool varies_within_group(int k) const { return group_ > 1 && args_.stride[k][0] != 0; }
 
+  int multiplied() const { return program_.product ? args_.inputs - 1 : -1; }
+
   void read(int k) {
     line(type(k), " x", k, "[W];");
+    if (k == multiplied()) return line("for (int l = 0; l < W; ++l) x", k, "[l] = product[l];");
     if (!args_.data[k]) {
       line("{", type(k), " v; memcpy(&v, &a.immediate[", k, "], sizeof v); for (int l = 0; l < W; ++l) x", k,
            "[l] = v;}");
@@ -139,7 +171,9 @@ class Writer {
     if (group_ > 1) {
       line("if (count == W) {Pack<", type(k), ", W> g; for (int l = 0; l < W; ++l) g.v[l] = y", k, "[l]; store_pack<",
            type(k), ", W>(p, g);}");
-      line("else for (int l = 0; l < count; ++l) p[l] = y", k, "[l];}");
+      line("else {");
+      line("#pragma unroll");  // or results have addresses, in memory
+      line("for (int l = 0; l < W; ++l) if (l < count) p[l] = y", k, "[l];}}");
     } else {
       line("p[0] = y", k, "[0];}");
     }
@@ -169,6 +203,10 @@ class Writer {
 
 std::string fused_source(const FusedProgram& program, const FusedArgs& args, int group) {
   return Writer(program, args, group).kernel();
+}
+
+std::string product_source(const FusedProgram& program, const ProductArgs& args, Tile tile, int group) {
+  return Writer(program, args.loop, group).product(tile, args.product.by_rows);
 }
 
 }  // namespace evolute::cuda

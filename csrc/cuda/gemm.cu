@@ -14,7 +14,7 @@ struct Store {
   const GemmArgs& g;
   bool by_rows;
 
-  __device__ __forceinline__ void operator()(std::int64_t z, std::int64_t split, std::int64_t x, std::int64_t y,
+  __device__ __forceinline__ void operator()(std::int64_t z, int split, std::int64_t x, std::int64_t y,
                                              std::int64_t count, T (&v)[W]) const {
     const bool partial = g.splits > 1;
     std::int64_t offset[3];

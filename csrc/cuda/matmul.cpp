@@ -1,15 +1,9 @@
 #include "cuda/cuda_backend.h"
 #include "cuda/product.h"
-#include "evolute/precision.h"
 
 namespace evolute::cuda {
 
 namespace {
-
-Tile tile_of(DType t, const GemmArgs& g) {
-  return t == DType::Float64 ? choose_tile<double>(g, false) : choose_tile<float>(g, matmul_allow_tf32());
-}
-void split(DType t, GemmArgs& g, Tile tile) { t == DType::Float64 ? split<double>(g, tile) : split<float>(g, tile); }
 
 // The parts of k, added up where they belong.
 void add_parts(DType t, const GemmArgs& g, Buffer& parts, Call& call) {
@@ -58,7 +52,7 @@ void CudaBackend::matmul(const Array& a, const Array& b, Array& out, bool add) {
     start_iota(t, 0, 0, out.size(), 1, call.data(out), call.handle());
     return call.end();
   }
-  const Product<1> product(out.shape(), *x, false, *y, false, {&out.strides(), 1});
+  const Product<1> product(out.shape(), *x, *y, {&out.strides(), 1});
   const auto *pa = static_cast<std::byte*>(call.data(*x)), *pb = static_cast<std::byte*>(call.data(*y));
   auto* pc = static_cast<std::byte*>(call.data(out));
   if (product.swapped) std::swap(pa, pb);

@@ -70,10 +70,17 @@ struct Nvrtc {
   }
 };
 
+const Nvrtc& instance() {
+  static const Nvrtc& nvrtc = *new Nvrtc;
+  return nvrtc;
+}
+
 }  // namespace
 
+bool has_nvrtc() { return instance().ready; }
+
 Compiled compile_cubin(const std::string& source, int major, int minor) {
-  static const Nvrtc& nvrtc = *new Nvrtc;
+  const Nvrtc& nvrtc = instance();
   if (!nvrtc.ready) return {{}, "NVRTC (libnvrtc.so) is not there"};
   std::vector<const char*> names, texts;
   for (const char* name : {"cmath", "cstddef", "cstdint", "limits", "type_traits"}) {

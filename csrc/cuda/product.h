@@ -1,11 +1,12 @@
 // A batch of matrix products before it is cut to what a launch can take.
 #pragma once
 
-#include <algorithm>
+#include <span>
 
 #include "core/array.h"
 #include "cuda/gemm.h"
 #include "cuda/space.h"
+#include "evolute/precision.h"
 
 namespace evolute::cuda {
 
@@ -17,23 +18,16 @@ struct Product {
   std::int64_t a_row, a_col, b_row, b_col, row[N], column[N];
   Space<N + 2> batch;  // a, b, the arrays
 
-  // Of arrays by their strides along the axes of `shape`, which factors broadcast to; `order_by`: the array whose order
-  // is that of the batch.
-  Product(const Shape& shape, const Array& x, bool transpose_a, const Array& y, bool transpose_b,
-          std::span<const Strides> arrays, int order_by = 0) {
+  // Of arrays by their strides along the axes of `shape`, those of the batch among the factors'; `order_by`: the array
+  // whose order is that of the batch.
+  Product(const Shape& shape, const Array& x, const Array& y, std::span<const Strides> arrays, int order_by = 0) {
     const int axes = shape.size() - 2;
-    m = shape[axes], n = shape[axes + 1], k = x.shape()[x.ndim() - (transpose_a ? 2 : 1)];
-    a_row = x.strides()[x.ndim() - 2], a_col = x.strides()[x.ndim() - 1];
-    b_row = y.strides()[y.ndim() - 2], b_col = y.strides()[y.ndim() - 1];
-    if (transpose_a) std::swap(a_row, a_col);
-    if (transpose_b) std::swap(b_row, b_col);
+    m = shape[axes], n = shape[axes + 1], k = x.shape()[axes + 1];
+    a_row = x.strides()[axes], a_col = x.strides()[axes + 1];
+    b_row = y.strides()[axes], b_col = y.strides()[axes + 1];
     for (std::size_t o = 0; o < arrays.size(); ++o) row[o] = arrays[o][axes], column[o] = arrays[o][axes + 1];
-    const auto step = [&](const Array& factor, int i) {
-      const int axis = i + factor.ndim() - shape.size();
-      return axis < 0 || factor.shape()[axis] == 1 ? 0 : factor.strides()[axis];
-    };
     for (int i = axes - 1; i >= 0; --i) {
-      typename Space<N + 2>::Axis axis{shape[i], {step(x, i), step(y, i)}};
+      typename Space<N + 2>::Axis axis{shape[i], {x.strides()[i], y.strides()[i]}};
       for (std::size_t o = 0; o < arrays.size(); ++o) axis.stride[o + 2] = arrays[o][i];
       batch.add(axis);
     }
@@ -101,5 +95,12 @@ struct Product {
     swapped = true;
   }
 };
+
+inline Tile tile_of(DType t, const GemmArgs& g) {
+  return t == DType::Float64 ? choose_tile<double>(g, false) : choose_tile<float>(g, matmul_allow_tf32());
+}
+inline void split(DType t, GemmArgs& g, Tile tile) {
+  t == DType::Float64 ? split<double>(g, tile) : split<float>(g, tile);
+}
 
 }  // namespace evolute::cuda

@@ -1,9 +1,11 @@
 // Fusion: elementwise nodes of one shape that can run together become one loop; on devices whose loops can, with sums
-// of what they compute.
+// of what they compute, or with a matrix product that they read.
 #include <algorithm>
 
 #include "graph/plan.h"
+#include "graph/products.h"
 #include "graph/rewrite.h"
+#include "math/elementwise.h"
 #include "ops/attrs.h"
 
 namespace evolute {
@@ -21,6 +23,10 @@ bool fusable(const Graph::Node& node) {
 bool is_sum(const Graph::Node& node) {
   static const Op& sum = primitive("sum");
   return node.op == &sum;
+}
+bool is_product(const Graph::Node& node) {
+  static const Op& matmul = primitive("matmul");
+  return node.op == &matmul || node.op == &matmul_add_op;
 }
 const Axes& axes_of(const Graph::Node& sum) { return attrs_as<ReduceAttrs>(sum.attrs.get()).axes; }
 // Sums that differ in the last of `ndim` axes at most: a loop takes both as it goes.
@@ -58,6 +64,29 @@ class Grouping {
   }
 
   const std::vector<Group>& groups() const { return groups_; }
+
+  // The group of a matrix product of the shape of group g that is read there and nowhere else: the loop can have the
+  // product on its way, and it is never in memory. -1: there is none.
+  std::ptrdiff_t product_of(std::size_t g) const {
+    const Group& group = groups_[g];
+    std::ptrdiff_t latest = -1;
+    if (!group.fused || !group.sums.empty() || !backend(group.device.type).products_in_loops()) return latest;
+    for (std::size_t n : group.nodes)
+      for (ValueId id : graph_.nodes[n].in) {
+        const std::ptrdiff_t made = made_in_[index(id)];
+        if (made <= latest) continue;
+        const Graph::Node& maker = graph_.nodes[groups_[static_cast<std::size_t>(made)].nodes[0]];
+        const Aval& a = graph_.values[index(id)];
+        if (!is_product(maker) || a.shape != group.shape || !is_floating(a.dtype) || needed_outside(id, g)) continue;
+        const bool adds = maker.op == &matmul_add_op;  // one operand and one operation more
+        if (adds && (group.nodes.size() == kMaxMicroOps || operands_of(group.nodes, g) == kMaxExternal)) continue;
+        latest = made;
+      }
+    return latest;
+  }
+  const Graph::Node& first(std::ptrdiff_t g) const {
+    return graph_.nodes[groups_[static_cast<std::size_t>(g)].nodes[0]];
+  }
 
   // Whether something outside group g reads the value.
   bool needed_outside(ValueId id, std::size_t g) const {
@@ -125,6 +154,7 @@ class Grouping {
     const auto g = static_cast<std::size_t>(made_in_[index(node.in[0])]);
     const Group& group = groups_[g];
     if (!group.fused || is_summed(node.in[0], g) || !backend(from.device.type).sums_in_loops()) return false;
+    if (product_of(g) >= 0) return false;  // which saves more
     if (!is_floating(from.dtype) || from.dtype != to.dtype) return false;
     if (from.shape.product() == 0 || from.shape.product() == to.shape.product()) return false;
     if (!group.sums.empty()) {
@@ -145,6 +175,12 @@ class Grouping {
     const std::size_t before = assigned_;
     group_of_node_[extra] = g;
     assigned_ = extra + 1;
+    const int operands = operands_of(nodes, g);
+    assigned_ = before;
+    return operands <= kMaxExternal;
+  }
+  // What nodes of group g read and write, but for what passes between them.
+  int operands_of(const std::vector<std::size_t>& nodes, std::size_t g) const {
     std::vector<ValueId> external;
     int outputs = 0;
     for (std::size_t n : nodes) {
@@ -154,8 +190,7 @@ class Grouping {
       }
       for (ValueId id : graph_.nodes[n].out) outputs += needed_outside(id, g);
     }
-    assigned_ = before;
-    return static_cast<int>(external.size()) + outputs <= kMaxExternal;
+    return static_cast<int>(external.size()) + outputs;
   }
 
   const Graph& graph_;
@@ -171,6 +206,10 @@ class Grouping {
 Step make_loop(const Graph& graph, const Grouping& grouping, std::size_t g) {
   const Group& group = grouping.groups()[g];
   Step step{Step::Kind::Fused, {}, {}, {}, {}, {}};
+  const std::ptrdiff_t from = grouping.product_of(g);
+  const Graph::Node* product = from >= 0 ? &grouping.first(from) : nullptr;
+  const bool adds = product && product->op == &matmul_add_op;
+  if (product) step.nodes.push_back(product);
   for (std::size_t n : group.nodes) step.nodes.push_back(&graph.nodes[n]);
   FusedProgram& program = step.program;
   program.shape = group.shape;
@@ -188,9 +227,10 @@ Step make_loop(const Graph& graph, const Grouping& grouping, std::size_t g) {
   };
   for (std::size_t n : group.nodes)
     for (ValueId id : graph.nodes[n].in)
-      if (!contains(made, id) && !contains(step.in, id)) step.in.push_back(id);
+      if (!contains(made, id) && !contains(step.in, id) && !(product && id == product->out[0])) step.in.push_back(id);
+  if (adds && !contains(step.in, product->in[2])) step.in.push_back(product->in[2]);
 
-  program.n_inputs = static_cast<int>(step.in.size());
+  program.n_inputs = static_cast<int>(step.in.size()) + (product != nullptr);
   program.n_outputs = static_cast<int>(step.out.size());
   auto dtype = [&](ValueId id) { return graph.values[static_cast<std::size_t>(id)].dtype; };
   std::vector<std::int16_t> slot(graph.values.size(), -1);
@@ -199,6 +239,7 @@ Step make_loop(const Graph& graph, const Grouping& grouping, std::size_t g) {
     return static_cast<std::int16_t>(program.slot_dtype.size() - 1);
   };
   for (ValueId id : step.in) slot[static_cast<std::size_t>(id)] = new_slot(id);
+  const std::int16_t multiplied = product ? new_slot(product->out[0]) : std::int16_t{-1};
   for (ValueId id : step.out) slot[static_cast<std::size_t>(id)] = new_slot(id);
   for (std::size_t n : group.sums) step.out.push_back(graph.nodes[n].out[0]);
 
@@ -207,6 +248,16 @@ Step make_loop(const Graph& graph, const Grouping& grouping, std::size_t g) {
     for (ValueId id : graph.nodes[n].in) ++uses[static_cast<std::size_t>(id)];
   std::vector<std::int16_t> free;
   const auto first_temporary = static_cast<std::int16_t>(program.slot_dtype.size());
+  if (product) {
+    const auto& attrs = attrs_as<MatmulAttrs>(product->attrs.get());
+    program.product = {attrs.transpose_a, attrs.transpose_b};
+    step.in.insert(step.in.end(), {product->in[0], product->in[1]});
+    std::int16_t& value = slot[static_cast<std::size_t>(product->out[0])];
+    value = adds ? new_slot(product->out[0]) : multiplied;
+    if (adds)
+      program.ops.push_back(
+          {kAdd, dtype(product->out[0]), 2, 1, {slot[static_cast<std::size_t>(product->in[2])], multiplied, value}});
+  }
   for (std::size_t n : group.nodes) {
     const Graph::Node& node = graph.nodes[n];
     if (sums(n)) {  // its operand stays in its slot to the end
@@ -253,9 +304,14 @@ Step make_loop(const Graph& graph, const Grouping& grouping, std::size_t g) {
 std::vector<Step> fuse(const Graph& graph) {
   const Grouping grouping(graph);
   std::vector<Step> steps;
-  for (std::size_t g = 0; g < grouping.groups().size(); ++g) {
+  std::vector<bool> taken(grouping.groups().size());
+  for (std::size_t g = 0; g < taken.size(); ++g)
+    if (const std::ptrdiff_t product = grouping.product_of(g); product >= 0)
+      taken[static_cast<std::size_t>(product)] = true;
+  for (std::size_t g = 0; g < taken.size(); ++g) {
     const Group& group = grouping.groups()[g];
-    if (group.nodes.size() > 1) {
+    if (taken[g]) continue;
+    if (group.nodes.size() > 1 || grouping.product_of(g) >= 0) {
       steps.push_back(make_loop(graph, grouping, g));
       continue;
     }

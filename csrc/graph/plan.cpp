@@ -98,8 +98,11 @@ bool may_overwrite(const Step& step, std::size_t i, std::size_t o) {
     return step.nodes[0]->op->kernel_id >= 0 || (step.nodes[0]->op == &matmul_add_op && i == 2);
   if (step.kind != Step::Kind::Fused) return false;
   // Block by block: the input must not be read after the micro-op that writes the output. Sums are there at the end.
+  // Factors of a product are read throughout.
+  const auto inputs = static_cast<std::size_t>(step.program.n_inputs);
   if (o >= static_cast<std::size_t>(step.program.n_outputs)) return false;
-  const auto input = static_cast<std::int16_t>(i), output = static_cast<std::int16_t>(step.in.size() + o);
+  if (step.program.product && i + 1 >= inputs) return false;
+  const auto input = static_cast<std::int16_t>(i), output = static_cast<std::int16_t>(inputs + o);
   bool written = false;
   for (const FusedProgram::MicroOp& op : step.program.ops) {
     const auto in = op.slots.begin(), out = in + op.n_in;
@@ -233,7 +236,7 @@ bool Plan::may_update(std::size_t input, std::size_t output) const {
 void Plan::share_outputs(const std::vector<std::size_t>& last) {
   for (std::size_t s = steps_.size(); s-- > 0;) {
     const Step& step = steps_[s];
-    if (step.nodes[0]->op != &matmul_add_op) continue;
+    if (step.kind != Step::Kind::Kernel || step.nodes[0]->op != &matmul_add_op) continue;
     const Placement& to = placement_[index(step.out[0])];
     Placement& from = placement_[index(step.in[2])];
     if (from.kind != Placement::Kind::Arena || last[index(step.in[2])] != s) continue;

@@ -35,20 +35,6 @@ void infer_matmul(const Op& op, const Attrs* attrs, std::span<const Tensor> in, 
   out.push_back({shape, a.dtype(), common_device(op, in)});
 }
 
-// The operand as the kernel wants it: batch axes of `out`, transposed if asked for.
-Ref<Array> operand_view(const Array& x, bool transpose, const Shape& out) {
-  Shape shape = batch_shape(out);
-  shape.push_back(x.shape()[x.ndim() - 2]);
-  shape.push_back(x.shape()[x.ndim() - 1]);
-  Ref<Array> v = broadcast_view(x, shape);
-  if (!transpose) return v;
-  Strides strides = v->strides();
-  const int n = shape.size();
-  std::swap(shape[n - 2], shape[n - 1]);
-  std::swap(strides[n - 2], strides[n - 1]);
-  return view(*v, shape, strides);
-}
-
 void run_matmul(const Op&, const Attrs* attrs, ArrayRefs in, std::span<Array* const> out) {
   const auto& f = attrs_as<MatmulAttrs>(attrs);
   const Shape& shape = out[0]->shape();
@@ -58,7 +44,7 @@ void run_matmul(const Op&, const Attrs* attrs, ArrayRefs in, std::span<Array* co
   for (int i : {0, 1}) {
     operands[i] = in[i];
     if (!transpose[i] && batch_shape(in[i]->shape()) == batch_shape(shape)) continue;
-    views[i] = operand_view(*in[i], transpose[i], shape);
+    views[i] = factor_view(*in[i], transpose[i], shape);
     operands[i] = views[i].get();
   }
   backend_of(*out[0]).matmul(*operands[0], *operands[1], *out[0]);

@@ -12,9 +12,13 @@
 
 namespace evolute::cuda {
 
-RuntimeKernel compile_kernel(const std::string& source) {
+bool has_compiler() {
   const char* wanted = std::getenv("EVOLUTE_EMULATED_COMPILER");
-  if (!wanted || std::string_view(wanted) != "1") return {nullptr, "nobody asked for it"};
+  return wanted && std::string_view(wanted) == "1";
+}
+
+RuntimeKernel compile_kernel(const std::string& source) {
+  if (!has_compiler()) return {nullptr, "nobody asked for it"};
   if (const Compiled c = compile_cubin(source, 9, 0); c.cubin.empty() && c.failure.starts_with("NVRTC says"))
     throw std::logic_error(cat("a generated kernel does not compile: ", c.failure));
   const std::filesystem::path stem =
@@ -40,6 +44,10 @@ RuntimeKernel compile_kernel(const std::string& source) {
 
 void start_kernel(void* kernel, unsigned blocks, const FusedArgs& args, cudaStream_t stream) {
   launch(reinterpret_cast<void (*)(FusedArgs)>(kernel), blocks, 256, stream, args);
+}
+
+void start_kernel(void* kernel, unsigned blocks, unsigned threads, const ProductArgs& args, cudaStream_t stream) {
+  launch(reinterpret_cast<void (*)(ProductArgs)>(kernel), blocks, threads, stream, args);
 }
 
 }  // namespace evolute::cuda
