@@ -264,6 +264,77 @@ def products(scale: int) -> Iterator[Case]:
         )
 
 
+def tensor_cores(scale: int) -> Case:
+    """A product of float32 that may round to TF32; whoever allows it takes that back at once."""
+    n = 4096 // scale
+
+    def by_evolute(_: Any) -> Callable[[], Any]:
+        x, y = ops.uniform((n, n), 1), ops.uniform((n, n), 2)
+
+        def run() -> None:
+            ev.set_context(matmul_allow_tf32=True)
+            ops.matmul(x, y)
+            ev.set_context(matmul_allow_tf32=False)
+
+        return run
+
+    def by_torch(framework: Any) -> Callable[[], Any]:
+        torch = framework.torch
+        x, y = (torch.rand(n, n, device=framework.device) for _ in range(2))
+
+        def run() -> None:
+            torch.backends.cuda.matmul.allow_tf32 = True
+            torch.matmul(x, y)
+            torch.backends.cuda.matmul.allow_tf32 = False
+
+        return run
+
+    peers = {"evolute": ("evolute", by_evolute), "torch": ("torch", by_torch)}
+    return Case(f"product {n}×{n} · {n}×{n}, TF32", peers, flops=2 * n**3)
+
+
+def layers(scale: int) -> Iterator[Case]:
+    """tanh(x w + b): as one kernel, and with the product as a step of its own (`apart`)."""
+    for rows, k, n in ((100_000, 64, 64), (100_000, 2, 64), (4096, 1024, 1024)):
+        m = rows // scale
+
+        def operands(m: int = m, k: int = k, n: int = n) -> list[Tensor]:
+            return [ops.uniform(s, i) for i, s in enumerate([(m, k), (k, n), (n,)])]
+
+        def fused(_: Any, operands: Any = operands) -> Callable[[], Any]:
+            x, w, b = operands()
+            f = ev.jit(lambda x, w, b: ops.tanh(x @ w + b))
+            return lambda: f(x, w, b)
+
+        def apart(_: Any, operands: Any = operands) -> Callable[[], Any]:
+            x, w, b = operands()
+            f, g = ev.jit(lambda x, w: x @ w), ev.jit(lambda y, b: ops.tanh(y + b))
+            return lambda: g(f(x, w), b)
+
+        def by_torch(framework: Any, m: int = m, k: int = k, n: int = n) -> Callable[[], Any]:
+            torch = framework.torch
+            x, w, b = (torch.rand(*s, device=framework.device) for s in ((m, k), (k, n), (n,)))
+            return lambda: torch.tanh(torch.addmm(b, x, w))
+
+        def by_jax(framework: Any, m: int = m, k: int = k, n: int = n) -> Callable[[], Any]:
+            jnp = framework.jax.numpy
+            x, w, b = (jnp.full(s, 0.5, jnp.float32) for s in ((m, k), (k, n), (n,)))
+            f = framework.jax.jit(lambda x, w, b: jnp.tanh(x @ w + b))
+            return lambda: f(x, w, b)
+
+        yield Case(
+            f"layer {m}×{k} · {k}×{n}, bias, tanh",
+            {
+                "evolute": ("evolute", fused),
+                "apart": ("evolute", apart),
+                "torch": ("torch", by_torch),
+                "jax": ("jax", by_jax),
+            },
+            bytes=4 * (m * k + k * n + m * n),
+            flops=2 * m * k * n,
+        )
+
+
 def steps(scale: int) -> Iterator[Case]:
     def case(name: str, work: str, bars: dict[str, float], **arguments: Any) -> Case:
         return Case(
@@ -379,7 +450,7 @@ class Bench:
         (self.folder / "measure.md").write_text(self.table())
 
     def table(self) -> str:
-        peers = ("torch", "torch-graph", "jax")
+        peers = ("torch", "torch-graph", "jax", "apart")
         lines = [
             f"A copy moves {self.copy_rate / 1e12:.2f} TB/s. Peers: their time / Evolute's. {self.missing or ''}",
             "",
@@ -415,7 +486,16 @@ def main() -> int:
     bench = Bench(arguments.folder, arguments.seconds, arguments.tiny)
     n, scale = (1 << 12, 1000) if arguments.tiny else (1 << 28, 1)
     # First what the bars speak of in few words, then what takes long.
-    cases = [copy(n), *steps(scale), *products(scale), *reductions(n), *sums_in_kernels(n), *elementwise(n)]
+    cases = [
+        copy(n),
+        *steps(scale),
+        *products(scale),
+        tensor_cores(scale),
+        *layers(scale),
+        *reductions(n),
+        *sums_in_kernels(n),
+        *elementwise(n),
+    ]
     for case in cases:
         try:
             bench.measure(case)

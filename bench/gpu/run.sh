@@ -101,7 +101,7 @@ part "kernels are made at run time" 30 env EVOLUTE_CUDA_COMPILER=1 "$python" -c 
 import evolute as ev
 ev.set_context(device_target='GPU')
 print('sum', ev.jit(lambda x: ev.ops.sin(x) * x + 1)(ev.ops.ones((1000,)) * 2).sum().item(), '(2818.59 wanted)')"
-part "kernel tests" 60 "$python" -m pytest "${workers[@]}" "${dry_tests[@]}" tests/test_gpu*.py
+part "kernel tests" 90 "$python" -m pytest "${workers[@]}" "${dry_tests[@]}" tests/test_gpu*.py
 part measure 150 "$python" bench/gpu/measure.py "$OUT" --seconds 120 "${dry_measure[@]}"
 part "all tests, on the GPU" 150 env EVOLUTE_TEST_DEVICE=GPU \
   "$python" -m pytest "${workers[@]}" "${dry_tests[@]}" --maxfail 50 tests
@@ -124,9 +124,9 @@ sanitize() {
   part "$1" "$2" compute-sanitizer --tool "$1" --error-exitcode 9 \
     "$python" -m pytest -p no:xdist -x "${dry_tests[@]}" "${@:3}"
 }
-sanitize memcheck 90 tests/test_gpu.py tests/test_gpu_sums.py -k \
+sanitize memcheck 90 tests/test_gpu.py tests/test_gpu_sums.py tests/test_gpu_products.py -k \
   "not large and not made_at_run_time and not device_errors and not functions_of"
-sanitize racecheck 60 tests/test_gpu.py tests/test_gpu_sums.py -k \
+sanitize racecheck 60 tests/test_gpu.py tests/test_gpu_sums.py tests/test_gpu_products.py -k \
   "in_loops or not gpu_sums and (reductions or products or sums or positions or linear_algebra or large)"
 
 # ---- Results ---------------------------------------------------------------------------------------------------------
