@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from gpu import needs_gpu, on_gpu
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_gpu import MISSING, on_gpu, run
+from test_gpu import run
 
 import evolute as ev
 from evolute import Tensor, ops
 
-pytestmark = [pytest.mark.host, pytest.mark.skipif(bool(MISSING), reason=MISSING)]
+pytestmark = needs_gpu
 
 
 LIES = ("rows", "columns", "gaps", "apart", "backwards")

@@ -62,7 +62,9 @@ class Stream {
   // Waits, and throws what went wrong: DeviceError, or IndexError.
   void synchronize();
   // What has been asked for since the stream was waited for, each name once; and puts other names in their place.
-  std::vector<const char*> swap_asked(std::vector<const char*> names) { return std::exchange(asked_, std::move(names)); }
+  std::vector<const char*> swap_asked(std::vector<const char*> names) {
+    return std::exchange(asked_, std::move(names));
+  }
   // What runs here from now on waits for what `other` has been asked for.
   void wait_for(cudaStream_t other);
   void wait_for(Stream& other) { wait_for(other.handle_); }
