@@ -23,6 +23,7 @@ PASSES = [
     "cancel",
     "contract",
     "collapse",
+    "join",
     "share_factors",
     "rematerialise",
     "block_rows",
@@ -253,6 +254,57 @@ def test_the_laplacian_is_carried_as_one_stream():
     before = check(laplacian, ["fold_constants", "simplify"], x, rtol=1e-12)
     after = check(laplacian, ["fold_constants", "simplify", "collapse"], x, rtol=1e-12)
     assert before["matmul"] - after["matmul"] >= 4
+
+
+JOINED = {
+    # Rows that fill the whole, in any order.
+    "whole": (lambda x: ops.sin(x[2]) * x[0] + ops.cos(x[1]), 0, 1),
+    "columns": (lambda x: ops.sum(ops.sin(x[:, :1])) + ops.sum(ops.exp(x[:, 1:])), 0, 1),
+    # A row is missing.
+    "gap": (lambda x: ops.sin(x[0]) * ops.cos(x[2]), 2, 0),
+    "part": (lambda x: ops.sin(x[1]) * ops.cos(x[2]), 1, 1),
+    # What overlaps is added.
+    "overlap": (lambda x: ops.sin(x[:2]) * ops.cos(x[1:]), 2, 0),
+    # Along one axis, then along the other.
+    "quarters": (
+        lambda x: ops.sin(x[:1, :1]) * ops.sum(ops.cos(x[1:, :1])) + x[:1, 1:] * ops.sum(x[1:, 1:] ** 2),
+        0,
+        3,
+    ),
+    # Every second element.
+    "steps": (lambda x: ops.sin(x[:, ::2]) * ops.cos(x[:, 1::2]), 2, 0),
+    # Other terms stay.
+    "others": (
+        lambda x: ops.sum(x * x) + ops.sum(ops.sin(x[0]) * x[1]) + ops.sum(ops.cos(x[2])) + ops.sum(ops.exp(x)),
+        0,
+        1,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", JOINED)
+def test_windows_of_one_array_are_joined(name):
+    f, windows, joined = JOINED[name]
+    operations = check(ev.grad(lambda x: ops.sum(f(x))), ["join"], floats(3, 4))
+    assert (operations["unslice"], operations["concat"]) == (windows, joined)
+
+
+def test_windows_that_touch_out_of_line_are_not_joined():
+    def f(x):
+        return ops.pad(ops.sin(x), ((0, 1), (0, 2))) + ops.pad(ops.cos(x), ((1, 0), (2, 0)))
+
+    operations = check(f, ["join"], floats(2, 2))
+    assert (operations["unslice"], operations["concat"]) == (2, 0)
+
+
+def test_sums_that_others_read_are_not_taken_apart():
+    def f(x):
+        a, b, c = (ops.pad(ops.sin(x * k), ((i, 2 - i), (0, 0))) for i, k in enumerate((1.0, 2.0, 3.0)))
+        both = a + b
+        return ops.exp(both) + (both + c)
+
+    operations = check(f, ["join"], floats(1, 4))
+    assert (operations["unslice"], operations["concat"]) == (1, 2)
 
 
 def test_factors_of_derivative_kernels_are_shared():

@@ -70,6 +70,7 @@ constexpr Pass kPasses[] = {
     {"cancel", cancel, "reductions of what repeats itself, and factors that pass through reductions"},
     {"contract", contract, "sums of broadcast products become matrix products"},
     {"collapse", collapse, "values that flow the same linear way into one sum are added first"},
+    {"join", join, "windows that are added up side by side in zeros are joined"},
     {"share_factors", share_factors, "a function and its derivatives at the same operands are computed together"},
     {"rematerialise", rematerialise, "what is cheaper to compute again than to keep in memory"},
     {"block_rows", block_rows, "what treats rows alike runs block of rows by block of rows"},
@@ -103,12 +104,16 @@ std::shared_ptr<Graph> optimize(std::shared_ptr<Graph> graph, std::vector<PassEf
       if (graph->nodes.size() == before) break;
     }
   };
-  if (std::any_of(graph->nodes.begin(), graph->nodes.end(), [](const auto& node) { return node.op->runs_graph; }))
-    run("trim_loops");
+  const auto any = [&](const auto& wanted) {
+    return std::any_of(graph->nodes.begin(), graph->nodes.end(), [&](const auto& node) { return wanted(*node.op); });
+  };
+  if (any([](const Op& op) { return op.runs_graph; })) run("trim_loops");
   run("diagonals");
   tidy();
   run("contract");
   run("collapse");
+  static const Op& unslice = primitive("unslice");
+  if (any([](const Op& op) { return &op == &unslice; })) run("join");
   tidy();
   run("share_factors");
   tidy();

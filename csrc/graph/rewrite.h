@@ -49,6 +49,7 @@ std::shared_ptr<Graph> simplify(const Graph& graph);
 std::shared_ptr<Graph> cancel(const Graph& graph);
 std::shared_ptr<Graph> contract(const Graph& graph);
 std::shared_ptr<Graph> collapse(const Graph& graph);
+std::shared_ptr<Graph> join(const Graph& graph);
 std::shared_ptr<Graph> share_factors(const Graph& graph);
 std::shared_ptr<Graph> rematerialise(const Graph& graph);
 std::shared_ptr<Graph> block_rows(const Graph& graph);
