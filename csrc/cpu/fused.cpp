@@ -18,13 +18,113 @@ using FusedLoop = BasicStridedLoop<FusedProgram::kMaxExternal>;
 
 constexpr std::int64_t kMinBlock = 128, kMaxBlock = 2048;  // elements
 
-// How one operand lies along a flat iteration space.
+// The axes along which an operand is walked, the innermost first, merged where one goes on where another ends.
+struct Walk {
+  int ndim = 0;
+  std::array<std::int64_t, Dims::kMaxDims> length, stride;  // in elements
+
+  Walk() = default;
+  Walk(const Shape& shape, const Array& a) {
+    const int lead = shape.size() - a.ndim();
+    for (int i = shape.size() - 1; i >= 0; --i) {
+      if (shape[i] == 1) continue;
+      const std::int64_t s = i < lead || a.shape()[i - lead] == 1 ? 0 : a.strides()[i - lead];
+      if (ndim > 0 && s == length[top()] * stride[top()])
+        length[top()] *= shape[i];
+      else
+        length[static_cast<std::size_t>(ndim)] = shape[i], stride[static_cast<std::size_t>(ndim++)] = s;
+    }
+  }
+  std::size_t top() const { return static_cast<std::size_t>(ndim - 1); }
+
+  // Where element k lies.
+  std::int64_t offset(std::int64_t k) const {
+    std::int64_t offset = 0;
+    for (std::size_t i = 0; i <= top(); k /= length[i], ++i) offset += k % length[i] * stride[i];
+    return offset;
+  }
+  // How far apart the elements are that `count` steps come by.
+  std::int64_t span(std::int64_t count) const {
+    std::int64_t far = 0;
+    for (std::size_t i = 0; i <= top() && count > 1; count = (count + length[i] - 1) / length[i], ++i)
+      far += (std::min(count, length[i]) - 1) * std::abs(stride[i]);
+    return far;
+  }
+};
+
+// The kinds of walk that blocks know how to take.
 enum class Layout : std::uint8_t {
   Dense,
   Single,    // one element
-  Periodic,  // repeats itself every `period` elements: a row beside a matrix
-  Stretched  // each element stands `period` times: a column beside a matrix
+  Periodic,  // a row that repeats itself: a bias beside a matrix
+  Other
 };
+
+Layout layout_of(const Walk& w, std::int64_t longest_row) {
+  if (w.ndim == 0 || (w.ndim == 1 && w.stride[0] == 0)) return Layout::Single;
+  if (w.ndim == 1 && w.stride[0] == 1) return Layout::Dense;
+  const bool row = w.ndim == 2 && w.stride[0] == 1 && w.stride[1] == 0 && w.length[0] <= longest_row;
+  return row ? Layout::Periodic : Layout::Other;
+}
+
+// Copies `rows` rows of `length` elements, `stride` elements apart in memory and the rows `next` elements apart.
+template <class T>
+void copy_rows(const T* from, std::int64_t stride, std::int64_t length, std::int64_t next, std::int64_t rows, T* to) {
+  constexpr std::int64_t kShort = 8;
+  if (stride == 0)
+    for (; rows > 0; --rows, from += next) to = std::fill_n(to, length, *from);
+  else if (stride == 1 && length > kShort)
+    for (; rows > 0; --rows, from += next, to += length)
+      std::memcpy(to, from, static_cast<std::size_t>(length) * sizeof(T));
+  else
+    for (; rows > 0; --rows, from += next, to += length)
+      for (std::int64_t i = 0; i < length; ++i) to[i] = from[i * stride];
+}
+
+// Fills `bytes` bytes with what the first `have` of them hold, again and again.
+void fill_by_first(char* to, std::int64_t have, std::int64_t bytes) {
+  for (; have < bytes; have *= 2) std::memcpy(to + have, to, static_cast<std::size_t>(std::min(have, bytes - have)));
+}
+
+// Copies the elements [k, k + count) of a walk from `source` on: row by row, and by as many whole rows at once as there
+// are along the next axis.
+template <class T>
+void lay_out(const T* source, const Walk& walk, std::int64_t k, std::int64_t count, T* to) {
+  std::array<std::int64_t, Dims::kMaxDims> at{};
+  for (std::size_t i = 0; i < walk.top(); k /= walk.length[i++]) at[i] = k % walk.length[i];
+  at[walk.top()] = k;
+  for (std::size_t i = 0; i <= walk.top(); ++i) source += at[i] * walk.stride[i];
+  const std::int64_t length = walk.length[0], stride = walk.stride[0];
+  while (true) {
+    std::int64_t rows = 1;
+    if (at[0] > 0 || count < length || walk.ndim == 1) {  // a part of a row
+      const std::int64_t n = std::min(length - at[0], count);
+      copy_rows(source, stride, n, 0, 1, to);
+      count -= n, to += n;
+      source -= at[0] * stride;
+      at[0] = 0;
+    } else {  // whole rows
+      rows = std::min(walk.length[1] - at[1], count / length);
+      const std::int64_t n = rows * length;
+      if (walk.stride[1] == 0) {
+        copy_rows(source, stride, length, 0, 1, to);
+        fill_by_first(reinterpret_cast<char*>(to), length * static_cast<std::int64_t>(sizeof(T)),
+                      n * static_cast<std::int64_t>(sizeof(T)));
+      } else {
+        copy_rows(source, stride, length, walk.stride[1], rows, to);
+      }
+      count -= n, to += n;
+    }
+    if (count == 0) return;
+    source += rows * walk.stride[1];
+    at[1] += rows;
+    for (std::size_t i = 1; at[i] == walk.length[i]; ++i) {
+      source += walk.stride[i + 1] - walk.length[i] * walk.stride[i];
+      at[i] = 0;
+      ++at[i + 1];
+    }
+  }
+}
 
 // What is the same for all runs.
 struct Prepared {
@@ -85,22 +185,23 @@ class Runner {
     }
   }
 
-  // Elements [begin, end) of a flat iteration space; `data`: outputs before inputs.
-  void flat(std::span<char* const> data, std::span<const Layout> layout, std::span<const std::int64_t> period,
-            std::int64_t begin, std::int64_t end) {
+  // Elements [begin, end) of a flat iteration space; outputs before inputs.
+  void flat(std::span<char* const> data, std::span<const Layout> layout, std::span<const Walk> walk, std::int64_t begin,
+            std::int64_t end) {
     const auto n_in = static_cast<std::size_t>(program_.n_inputs), n_out = static_cast<std::size_t>(program_.n_outputs);
     const std::int64_t longest = std::min(prepared_.block, end - begin);
     for (std::int64_t k = begin; k < end; k += prepared_.block) {
       const std::int64_t count = std::min(prepared_.block, end - k);
       for (std::size_t s = 0; s < n_in; ++s) {
         char* source = data[n_out + s];
+        const Walk& w = walk[n_out + s];
         switch (layout[n_out + s]) {
           case Layout::Dense: slots_[s].data = source + k * item(s); break;
           case Layout::Single: slots_[s].data = repeat(s, source, 1, longest); break;
           case Layout::Periodic:
-            slots_[s].data = repeat(s, source, period[n_out + s], longest) + k % period[n_out + s] * item(s);
+            slots_[s].data = repeat(s, source, w.length[0], longest) + k % w.length[0] * item(s);
             break;
-          case Layout::Stretched: slots_[s].data = stretch(s, source, period[n_out + s], k, count); break;
+          case Layout::Other: slots_[s].data = walked(s, source, w, k, count); break;
         }
       }
       for (std::size_t s = 0; s < n_out; ++s) slots_[n_in + s].data = data[s] + k * item(n_in + s);
@@ -142,22 +243,20 @@ class Runner {
     slots_[slot].repeated = source;
     const std::int64_t row = period * item(slot), end = (count + period) * item(slot);
     std::memcpy(to, source, static_cast<std::size_t>(row));
-    for (std::int64_t have = row; have < end; have *= 2)  // copies what is there already
-      std::memcpy(to + have, to, static_cast<std::size_t>(std::min(have, end - have)));
+    fill_by_first(to, row, end);
     return to;
   }
 
-  // Elements [k, k + count) of a space in which each element of the operand stands `period` times.
-  char* stretch(std::size_t slot, const char* source, std::int64_t period, std::int64_t k, std::int64_t count) {
+  // Elements [k, k + count) of a walk: where they lie, if one after the other.
+  char* walked(std::size_t slot, char* source, const Walk& walk, std::int64_t k, std::int64_t count) {
     char* to = scratch(slot);
     dispatch(program_.slot_dtype[slot], [&](auto tag) {
       using T = typename decltype(tag)::type;
-      const T* from = reinterpret_cast<const T*>(source) + k / period;
-      T* at = reinterpret_cast<T*>(to);
-      for (std::int64_t left = count, run = period - k % period; left > 0; left -= run, run = period, ++from) {
-        run = std::min(run, left);
-        at = std::fill_n(at, run, *from);
-      }
+      T* from = reinterpret_cast<T*>(source);
+      if (walk.stride[0] == 1 && k % walk.length[0] + count <= walk.length[0])
+        to = reinterpret_cast<char*>(from + walk.offset(k));
+      else
+        lay_out(from, walk, k, count, reinterpret_cast<T*>(to));
     });
     return to;
   }
@@ -169,53 +268,45 @@ class Runner {
   Slot* slots_;
 };
 
-// The layout of an operand along the row-major elements of `shape`; false if it has none of them.
-bool flat_layout(const Shape& shape, const Array& a, std::int64_t longest, Layout& layout, std::int64_t& period) {
-  bool single = true;
-  for (int i = 0; i < a.ndim(); ++i) single = single && (a.shape()[i] == 1 || a.strides()[i] == 0);
-  if (single) return layout = Layout::Single, true;
-  if (!a.contiguous()) return false;
-  const int lead = shape.size() - a.ndim();
-  int first = 0, last = a.ndim();  // what is left without axes of length 1 at both ends
-  while (first < last && a.shape()[first] == 1) ++first;
-  while (last > first && a.shape()[last - 1] == 1) --last;
-  std::int64_t inner = 1;
-  for (int i = lead + last; i < shape.size(); ++i) inner *= shape[i];
-  for (int i = first; i < last; ++i)
-    if (a.shape()[i] != shape[lead + i]) return false;
-  period = inner == 1 ? a.size() : inner;
-  if (a.size() == shape.product())
-    layout = Layout::Dense;
-  else if (inner == 1)
-    layout = Layout::Periodic;
-  else
-    layout = Layout::Stretched;
-  return layout != Layout::Periodic || period <= longest
-             ? layout != Layout::Stretched || a.size() * inner == shape.product()
-             : false;
-}
-
-// A fused loop and how its operands lie, if all lie along the elements in one of the ways above.
+// A fused loop and how its operands lie along the row-major elements of its shape, if it is to be run along these.
 struct FlatLoop {
   std::array<const Array*, FusedProgram::kMaxExternal> operands;
   std::array<char*, FusedProgram::kMaxExternal> data;
   std::array<Layout, FusedProgram::kMaxExternal> layout;
-  std::array<std::int64_t, FusedProgram::kMaxExternal> period;
   std::size_t n;
   bool flat = true;
+  std::array<Walk, FusedProgram::kMaxExternal> walk;
 
   FlatLoop(const Prepared& prepared, std::span<const Array* const> in, std::span<Array* const> out)
       : n(in.size() + out.size()) {
     std::copy(in.begin(), in.end(), std::copy(out.begin(), out.end(), operands.begin()));
-    for (std::size_t k = 0; k < n && flat; ++k)
-      flat = flat_layout(prepared.program.shape, *operands[k], prepared.block, layout[k], period[k]);
+    if (prepared.program.shape.product() > 0) flat = runs_flat(prepared, out.size());
     locate();
+  }
+  // Not where results lie in another order, and not where a block touches so many lines of memory that they are gone
+  // from the cache before the next one. Nor where rows are so long that it is less work to go row by row than to copy.
+  bool runs_flat(const Prepared& prepared, std::size_t n_out) {
+    constexpr std::int64_t kCache = 16 * 1024, kLongRow = 1536;  // bytes
+    std::int64_t row = kLongRow;                                 // the shortest
+    bool copies = false;
+    for (std::size_t k = 0; k < n; ++k) {
+      const Walk& w = walk[k] = Walk(prepared.program.shape, *operands[k]);
+      layout[k] = layout_of(w, prepared.block);
+      if (layout[k] == Layout::Dense || layout[k] == Layout::Single) continue;
+      if (k < n_out) return false;
+      const auto item = static_cast<std::int64_t>(size_of(operands[k]->dtype()));
+      row = std::min(row, w.stride[0] == 0 || w.stride[0] == 1 ? w.length[0] * item : 0);
+      if (layout[k] == Layout::Periodic) continue;
+      if (w.span(prepared.block) * item > kCache) return false;
+      copies = copies || w.stride[0] != 0;
+    }
+    return !copies || row < kLongRow;
   }
   void locate() {
     for (std::size_t k = 0; k < n; ++k) data[k] = reinterpret_cast<char*>(operands[k]->bytes());
   }
   void run(Runner& runner, std::int64_t begin, std::int64_t end) const {
-    runner.flat({data.data(), n}, {layout.data(), n}, {period.data(), n}, begin, end);
+    runner.flat({data.data(), n}, {layout.data(), n}, {walk.data(), n}, begin, end);
   }
 };
 
@@ -223,7 +314,7 @@ struct FlatLoop {
 class CpuBoundLoop final : public BoundLoop {
  public:
   CpuBoundLoop(std::shared_ptr<const Prepared> prepared, const FlatLoop& loop)
-      : prepared_(std::move(prepared)), loop_(loop), runner_(*prepared_) {}
+      : prepared_(std::move(prepared)), runner_(*prepared_), loop_(loop) {}
   void run() override {
     loop_.locate();
     runner_.forget();
@@ -232,8 +323,8 @@ class CpuBoundLoop final : public BoundLoop {
 
  private:
   const std::shared_ptr<const Prepared> prepared_;
-  FlatLoop loop_;
   Runner runner_;
+  FlatLoop loop_;
 };
 
 class CpuFusedKernel final : public FusedKernel {
