@@ -1,4 +1,4 @@
-"""The emulated CUDA device, seen from outside: how often the host waits, late streams, failures, and another program.
+"""The emulated CUDA device, seen from outside: how often the host waits, late streams, and failures.
 
 Usable in processes whose ``EVOLUTE_CUDA_PLUGIN`` is the emulated plug-in (`tests/cuda/emulation/runtime.cpp`).
 """
@@ -8,10 +8,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 PLUGIN = os.environ.get("EVOLUTE_CUDA_PLUGIN", "")
 AT_ONCE = -1
@@ -58,16 +55,3 @@ def late_streams(seed: int) -> Iterator[None]:
         yield
     finally:
         defer(AT_ONCE)
-
-
-def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a program of its own, with nothing of the device in its environment but what is named."""
-    inherited = {k: v for k, v in os.environ.items() if k != "EVOLUTE_CUDA_BLOCKING"}
-    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [inherited.get("PYTHONPATH")])])
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        env={**inherited, "PYTHONPATH": path, **environment},
-        timeout=300,
-    )

@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import gc
 import os
-import subprocess
-import sys
 import threading
 
 import numpy as np
 import pytest
 from checks import ROWS, nest, samples
-from gpu import EMULATED, needs_gpu, on_gpu
+from gpu import EMULATED, needs_gpu, on_gpu, run
 from test_vmap_ops import ALL, FLOATING, outputs
 
 import evolute as ev
 from evolute import DeviceError, Tensor, ops
 
 pytestmark = needs_gpu
-
-
-def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **environment}, timeout=300
-    )
 
 
 # ---- values come and go ----------------------------------------------------------------------------------------------
@@ -133,6 +125,13 @@ def test_indices_follow_what_they_index():
     np.testing.assert_array_equal(x.asnumpy(), a)
 
 
+def test_sparsity_by_indices():
+    """Patterns are found on the host, whatever indices are on the device."""
+    where = on_gpu([2, 0])
+    pattern = ev.jacobian_sparsity(lambda x: ops.sin(x[where]) * x[:2], on_gpu([1.0, 2.0, 3.0]))
+    np.testing.assert_array_equal(pattern.toarray(), [[1, 0, 1], [1, 1, 0]])
+
+
 def test_bad_index():
     with pytest.raises(IndexError, match="gather: index 7 is out of range for axis 0 of length 3"):
         ops.take(on_gpu([1.0, 2.0, 3.0]), on_gpu([0, 7, 1]), 0).asnumpy()
@@ -192,6 +191,19 @@ def weighted(fn, *xs):
     return sum((ops.sum(y * ops.cos(y)) for y in outputs(fn, *xs) if y.dtype in FLOATING), ops.sum(xs[0]) * 0.0)
 
 
+def derivatives(fn, moving):
+    """Return the function, its gradient by the arguments `moving`, and a derivative of that."""
+
+    def first(*xs):
+        return ev.grad(lambda *xs: weighted(fn, *xs), moving)(*xs)
+
+    def second(*xs):
+        tangents = tuple(ops.ones_like(x) if i in moving else None for i, x in enumerate(xs))
+        return ev.jvp(first, xs, tangents)[1]
+
+    return [lambda *xs: outputs(fn, *xs), first, second][: 3 if moving else 1]
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("name", "fn", "examples"), OPERATIONS, ids=[name for name, *_ in OPERATIONS])
 def test_operation(name, fn, examples, dtype):
@@ -202,18 +214,10 @@ def test_operation(name, fn, examples, dtype):
         np.float64: 1e-10,
     }
     moving = tuple(i for i, a in enumerate(arrays) if a.dtype == dtype)
-
-    def first(*xs):
-        return ev.grad(lambda *xs: weighted(fn, *xs), moving)(*xs)
-
-    def second(*xs):
-        tangents = tuple(ops.ones_like(x) if i in moving else None for i, x in enumerate(xs))
-        return ev.jvp(first, xs, tangents)[1]
-
-    for f in (lambda *xs: outputs(fn, *xs), first, second)[: 3 if moving else 1]:
+    for f in derivatives(fn, moving):
         want = f(*[Tensor(a).to("CPU") for a in arrays])
-        for run in (f, ev.jit(f)):
-            for g, w in zip(on_its_device(run, *[on_gpu(a) for a in arrays]), want, strict=True):
+        for way in (f, ev.jit(f)):
+            for g, w in zip(on_its_device(way, *[on_gpu(a) for a in arrays]), want, strict=True):
                 a, b = g.asnumpy(), w.to("CPU").asnumpy()
                 limit = tolerance[dtype]
                 np.testing.assert_allclose(a, b, limit, limit * np.abs(b).max(initial=0) if b.dtype == dtype else 0)

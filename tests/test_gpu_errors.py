@@ -6,8 +6,7 @@ On the emulated device, each in a process of its own, as a kernel that fails tak
 from __future__ import annotations
 
 import pytest
-from emulation import run
-from gpu import needs_emulation
+from gpu import needs_emulation, run
 
 pytestmark = needs_emulation
 

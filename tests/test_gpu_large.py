@@ -7,8 +7,7 @@ and the last among them: all their accesses are checked, and tests look at resul
 from __future__ import annotations
 
 import pytest
-from emulation import run
-from gpu import EMULATED, needs_gpu
+from gpu import EMULATED, needs_gpu, run
 
 pytestmark = needs_gpu
 

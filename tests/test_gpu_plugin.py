@@ -7,8 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from emulation import PLUGIN, run
-from gpu import needs_emulation
+from emulation import PLUGIN
+from gpu import needs_emulation, run
 
 import evolute as ev
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from gpu import needs_gpu, on_gpu
+from gpu import needs_gpu, on_gpu, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_gpu import run
 
 import evolute as ev
 from evolute import Tensor, ops

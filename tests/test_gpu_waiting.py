@@ -10,8 +10,7 @@ import pytest
 from checks import ROWS, nest
 from emulation import DOWNLOADS, UPLOADS, WAITS, count, late_streams, pending
 from gpu import BLOCKING, needs_emulation, on_gpu
-from test_gpu import OPERATIONS, inputs, on_its_device, weighted
-from test_vmap_ops import outputs
+from test_gpu import OPERATIONS, derivatives, inputs, on_its_device
 
 import evolute as ev
 from evolute import Parameter, Tensor, nn, ops
@@ -51,15 +50,7 @@ def test_operations(name, fn, examples):
     arrays = [a[0] for a in examples]
     xs = [on_gpu(a) for a in arrays]
     moving = tuple(i for i, a in enumerate(arrays) if a.dtype == np.float64)
-
-    def first(*xs):
-        return ev.grad(lambda *xs: weighted(fn, *xs), moving)(*xs)
-
-    def second(*xs):
-        tangents = tuple(ops.ones_like(x) if i in moving else None for i, x in enumerate(xs))
-        return ev.jvp(first, xs, tangents)[1]
-
-    for f in (lambda *xs: outputs(fn, *xs), first, second)[: 3 if moving else 1]:
+    for f in derivatives(fn, moving):
         check_never_waits(f, *xs)
 
 

@@ -221,13 +221,18 @@ class Propagation {
     const std::int64_t n = shape.product();
     return reshape(arange(static_cast<double>(first), static_cast<double>(first + n), 1, DType::Int64), shape);
   }
+  // A value, if it is known, where the numbers are.
+  Tensor beside_numbers(ValueId id) const {
+    const Tensor& t = known_[index(id)];
+    return t.defined() ? to_device(t, Device{}) : t;
+  }
   // Sets of elements that are where an operation has put their numbers; 0 stands for a new element.
   Deps picked(const Node& node, In in, std::size_t n_moved) {
     Tensors operands;
     Deps all{0};
     for (std::size_t i = 0; i < in.size(); ++i) {
       if (i >= n_moved) {
-        operands.push_back(known_[index(node.in[i])]);
+        operands.push_back(beside_numbers(node.in[i]));
         if (!operands.back().defined()) return whole_of(node, in);
         continue;
       }
@@ -264,7 +269,7 @@ class Propagation {
     out.resize(size(node.in[0]));
     if (in[1]->empty()) return out;
     Tensors operands{numbers(shape(node.in[0]), 0)};
-    for (std::size_t i = 2; i < in.size(); ++i) operands.push_back(known_[index(node.in[i])]);
+    for (std::size_t i = 2; i < in.size(); ++i) operands.push_back(beside_numbers(node.in[i]));
     for (const Tensor& t : operands)
       if (!t.defined()) return whole_of(node, in);
     const std::vector<std::int64_t> target = integers(run(gather, node.attrs, operands));
