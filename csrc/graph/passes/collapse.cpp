@@ -161,8 +161,6 @@ class Collapse {
  public:
   explicit Collapse(const Graph& graph) : graph_(graph), merger_of_(find_mergers(graph, mergers_)) {}
 
-  bool idle() const { return mergers_.empty(); }
-
   bool operator()(const Graph::Node& node, std::span<const Tensor> in, std::span<Tensor> out) {
     const int m = merger_of_[next_];
     const std::size_t at = next_++;
