@@ -17,9 +17,10 @@ import re
 import shutil
 import subprocess
 import sys
-from collections import Counter, defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import date
 from itertools import pairwise
 from pathlib import Path
 
@@ -43,7 +44,6 @@ KINDS = {
     "conversion": "F2I I2F F2F FRND",
 }
 KIND_OF = {name: kind for kind, names in KINDS.items() for name in names.split()}
-CALL = 200  # instructions of a function that is called, about: of pow in float64, mostly
 
 
 @dataclass
@@ -63,10 +63,6 @@ class Block:
     body: list[Instruction]
     next: list[int] = field(default_factory=list)
 
-    @property
-    def cost(self) -> int:
-        return len(self.body) + CALL * sum(i.name == "CALL" for i in self.body)
-
     def moves(self, name: str) -> bool:
         return any(i.name == name and ".128" in i.opcode for i in self.body)
 
@@ -85,7 +81,7 @@ def disassembled(library: Path, architecture: str) -> Iterator[tuple[str, list[I
                 name, code = line.split()[-1], []
             elif found := re.match(r"\s+/\*([0-9a-f]{4,})\*/\s+(@\S+\s+)?([A-Z][\w.]*)([^;]*);", line):
                 address, guard, opcode, operands = found.groups()
-                target = re.search(r"0x([0-9a-f]+)\s*$", operands) if opcode.startswith("BRA") else None
+                target = re.search(r"0x([0-9a-f]+)\s*$", operands) if opcode.startswith(("BRA", "CALL")) else None
                 guarded = bool(guard) or bool(re.match(r"\s*!?U?P\d", operands))
                 code.append(Instruction(int(address, 16), guarded, opcode, int(target[1], 16) if target else None))
         if name:
@@ -106,7 +102,7 @@ def blocks_of(code: list[Instruction]) -> dict[int, Block]:
     following = dict(pairwise(blocks))
     for start, block in blocks.items():
         last = block.body[-1]
-        if last.target is not None:
+        if last.name == "BRA" and last.target is not None:
             block.next.append(last.target)
         ends = last.name in ("BRA", "EXIT", "RET") and not last.guarded
         if start in following and not ends:
@@ -114,52 +110,83 @@ def blocks_of(code: list[Instruction]) -> dict[int, Block]:
     return blocks
 
 
-def cheapest_round(blocks: dict[int, Block]) -> list[Instruction] | None:
-    """Return the instructions of the cheapest way round the outermost loop with a read and a write of 16 bytes."""
-    back = [(start - to, to, start) for start, block in blocks.items() for to in block.next if to <= start]
-    if not back:
+class Kernel:
+    """The ways through the code of one kernel."""
+
+    def __init__(self, code: list[Instruction]) -> None:
+        self.blocks = blocks_of(code)
+        self.called: dict[int, list[Instruction]] = {}
+
+    def round(self) -> list[Instruction] | None:
+        """Return the cheapest way round the outermost loop with a read and a write of 16 bytes."""
+        back = [(start - to, to, start) for start, block in self.blocks.items() for to in block.next if to <= start]
+        if not back:
+            return None
+        _, head, latch = max(back)
+        return self.cheapest(head, lambda at, moved: at == latch and moved == {"LDG", "STG"})
+
+    def cheapest(self, start: int, done: Callable[[int, set[str]], bool]) -> list[Instruction] | None:
+        """Return the cheapest way from a block to one where `done`, which is told what has moved 16 bytes."""
+        queue: list[tuple[int, int, tuple[str, ...], tuple[int, ...]]] = [(0, start, (), ())]
+        seen = set()
+        while queue:
+            cost, at, before, way = heapq.heappop(queue)
+            block, way = self.blocks[at], (*way, at)
+            moved = {*before, *(name for name in ("LDG", "STG") if block.moves(name))}
+            if (at, key := tuple(sorted(moved))) in seen:
+                continue
+            seen.add((at, key))
+            if done(at, moved):
+                return [i for passed in way for i in self.executed(passed)]
+            for to in block.next:
+                if to > start:
+                    heapq.heappush(queue, (cost + len(self.executed(at)), to, key, way))
         return None
-    _, head, latch = max(back)
-    queue: list[tuple[int, int, bool, bool, tuple[int, ...]]] = [(0, head, False, False, ())]
-    seen = set()
-    while queue:
-        cost, at, read, written, way = heapq.heappop(queue)
-        block = blocks[at]
-        read, written, way = read or block.moves("LDG"), written or block.moves("STG"), (*way, at)
-        if (at, read, written) in seen:
-            continue
-        seen.add((at, read, written))
-        if at == latch and read and written:
-            return [i for start in way for i in blocks[start].body]
-        for to in block.next:
-            if to > head:
-                heapq.heappush(queue, (cost + block.cost, to, read, written, way))
-    return None
+
+    def executed(self, start: int) -> list[Instruction]:
+        """Return the instructions of a block, and of the function that it may call at its end."""
+        body = self.blocks[start].body
+        function = body[-1].target if body[-1].name == "CALL" else None
+        if function is None:
+            return body
+        if function not in self.called:
+            way = self.cheapest(function, lambda at, _: self.blocks[at].body[-1].name == "RET")
+            assert way is not None, f"a function at {function:#x} that does not return"
+            self.called[function] = way
+        return body + self.called[function]
 
 
-def judged(code: list[Instruction], item: int) -> dict[str, object]:
-    """Return what one element takes, and how many times its instructions fit into the time of its bytes."""
+@dataclass
+class Result:
+    """What one element takes, and how many times its instructions fit into the time of its bytes."""
+
+    bytes: int
+    instructions: float
+    limit: str
+    headroom: float
+
+
+def judged(code: list[Instruction], item: int) -> Result:
     width = 16 // item
-    count: Counter[str] = Counter()
-    for i in code:
-        count[KIND_OF.get(i.name, "other")] += 1
-        count["issue"] += 1 + (CALL if i.name == "CALL" else 0)
+    count = Counter(KIND_OF.get(i.name, "other") for i in code)
+    count["issue"] = len(code)
     moved = sum(".128" in i.opcode and i.name in ("LDG", "STG") for i in code) * item
     cycles = {kind: count[kind] / width / rate for kind, rate in UNITS.items()}
     limit = max(cycles, key=lambda kind: cycles[kind])
-    return {
-        "bytes": moved,
-        "instructions": count["issue"] / width,
-        "limit": limit,
-        "headroom": round(moved / BYTES / cycles[limit], 2),
-    }
+    return Result(moved, len(code) / width, limit, round(moved / BYTES / cycles[limit], 2))
+
+
+def compiler() -> str:
+    """Return the release of the compiler that is installed."""
+    text = subprocess.run(["nvcc", "--version"], capture_output=True, text=True, check=True).stdout
+    return text.strip().splitlines()[-1]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("library", type=Path, help="the plug-in, libevolute_cuda.so")
     parser.add_argument("--architecture", default="sm_90")
-    parser.add_argument("--below", type=float, default=1.5, help="kernels to print: those with less headroom")
+    parser.add_argument("--below", type=float, default=1.0, help="kernels to print: those with less headroom")
     parser.add_argument("--json", type=Path, help="where to write all of them")
     options = parser.parse_args()
     if not shutil.which("cuobjdump"):
@@ -168,23 +195,24 @@ def main() -> None:
     for mangled, code in disassembled(options.library, options.architecture):
         if "elementwise_kernel" not in mangled:
             continue
-        if way := cheapest_round(blocks_of(code)):
+        if way := Kernel(code).round():
             names.append(mangled)
             results.append(judged(way, 8 if "kernelId" in mangled else 4))
     plain = subprocess.run(["c++filt"], input="\n".join(names), capture_output=True, text=True, check=True).stdout
-    kernels: dict[str, dict[str, object]] = defaultdict(dict)
+    kernels = {}
     for name, result in zip(plain.splitlines(), results, strict=True):
         found = re.search(r"elementwise_kernel<(float|double), .*?(\w+)<.*?(\w+), (float|double)> ?>", name)
         if found:  # not of integers
             kernels[f"{found[3]} {found[2]} {found[1]}"] = result
-    order = sorted(kernels, key=lambda k: float(str(kernels[k]["headroom"])))
-    print(f"{len(kernels)} kernels; headroom below {options.below}:")
-    for name in order:
-        r = kernels[name]
-        if float(str(r["headroom"])) < options.below:
-            print(f"{r['headroom']:5} {name}: {r['instructions']} instructions, {r['bytes']} bytes, by {r['limit']}")
+    rows = sorted(kernels.items(), key=lambda row: row[1].headroom)
+    low = [row for row in rows if row[1].headroom < options.below]
+    print(f"{len(rows)} kernels, {len(low)} with a headroom below {options.below}")
+    for name, r in low:
+        print(f"{r.headroom:5} {name}: {r.instructions} instructions, {r.bytes} bytes, by {r.limit}")
     if options.json:
-        options.json.write_text(json.dumps({name: kernels[name] for name in order}, indent=1) + "\n")
+        head = {"date": str(date.today()), "architecture": options.architecture, "compiler": compiler()}
+        lines = [json.dumps({"kernel": name, **asdict(r)}) for name, r in rows]
+        options.json.write_text(json.dumps(head)[:-1] + ', "kernels": [\n' + ",\n".join(lines) + "\n]}\n")
 
 
 if __name__ == "__main__":
