@@ -9,6 +9,8 @@
 
 namespace evolute::cuda {
 
+static_assert(kFusedOperands >= FusedProgram::kMaxExternal && kFusedSums >= FusedProgram::kMaxSums);
+
 namespace {
 
 // For programs with more values than a thread of the kernel can hold: one kernel for each micro-op.
