@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import threading
 
 import numpy as np
@@ -94,6 +93,12 @@ def test_examples_move_together():
 # ---- devices of operands ---------------------------------------------------------------------------------------------
 
 
+def test_examples_have_indices_of_their_own():
+    a, i = np.arange(12.0).reshape(3, 4), np.array([[3, 0], [1, 1], [2, 3]])
+    picked = ev.vmap(lambda x, i: x[i])(on_gpu(a), on_gpu(i))
+    np.testing.assert_array_equal(picked.asnumpy(), np.take_along_axis(a, i, 1))
+
+
 def test_operands_on_different_devices():
     a, b = on_gpu([1.0, 2.0]), Tensor(np.array([3.0, 4.0])).to("CPU")
     with pytest.raises(DeviceError, match=r"mul: .*Float64\(2,\) on GPU:0 and Float64\(2,\) on CPU; .*`to`"):
@@ -179,11 +184,12 @@ OPERATIONS.append(("to_device", lambda x: (x.to("CPU") * 2).to(x.device), ALL[0]
 
 
 def on_its_device(fn, *xs):
+    before = ev.get_context("device_target")
     ev.set_context(device_target="GPU")
     try:
         return fn(*xs)
     finally:
-        ev.set_context(device_target=os.environ.get("EVOLUTE_TEST_DEVICE", "CPU"))
+        ev.set_context(device_target=before)
 
 
 def weighted(fn, *xs):
@@ -318,11 +324,7 @@ def test_positions():
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_random_numbers_are_those_of_the_cpu(dtype):
     for fn in (ops.uniform, ops.standard_normal):
-        ev.set_context(device_target="GPU")
-        try:
-            got = fn((1001,), 42, dtype)
-        finally:
-            ev.set_context(device_target=os.environ.get("EVOLUTE_TEST_DEVICE", "CPU"))
+        got = on_its_device(fn, (1001,), 42, dtype)
         want = fn((1001,), 42, dtype).asnumpy()
         np.testing.assert_allclose(got.asnumpy(), want, 1e-6 if dtype == "float32" else 1e-12, 1e-12)
 

@@ -157,7 +157,7 @@ BatchedAddress batched_address(const BatchArgs& a, std::size_t first, bool index
     axes.insert(0, 0);
     Shape shape = Shape::filled(r.ndim + 1, 1);
     shape[0] = a.size;
-    r.indices.push_back(reshape(arange(0, static_cast<double>(a.size), 1, int64), shape));
+    r.indices.push_back(reshape(arange(0, static_cast<double>(a.size), 1, int64, a.in[first].device()), shape));
   }
   for (std::size_t i = first; i < a.in.size(); ++i) r.indices.push_back(aligned(a, i, r.ndim));
   r.attrs = make_attrs(IndexAttrs{axes});
