@@ -40,7 +40,7 @@ settings.load_profile("evolute")
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "host: about memory of the host, where it runs whatever device is tested")
+    config.addinivalue_line("markers", "host: about the host, where it runs whatever device is tested")
     if DEVICE != "CPU":
         import evolute as ev
 

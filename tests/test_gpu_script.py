@@ -38,7 +38,7 @@ def run(folder, **environment):
         "OUT": str(folder),
         **environment,
     }
-    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_CURRENT_TEST"):
+    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_CURRENT_TEST", "EVOLUTE_TEST_DEVICE"):
         environment.pop(name, None)
     result = subprocess.run([ROOT / "bench/gpu/run.sh"], env=environment, capture_output=True, text=True, timeout=500)
     rows = [line.split(" | ") for line in (folder / "summary.md").read_text().splitlines() if " s | " in line]

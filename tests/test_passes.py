@@ -16,6 +16,8 @@ import evolute as ev
 from evolute import Tensor, ops
 from evolute._compile import Compiled
 
+how_it_runs_on_a_cpu = pytest.mark.host  # row blocks, say, are for its caches
+
 PASSES = [
     "diagonals",
     "fold_constants",
@@ -370,6 +372,7 @@ def standardised(x):
     return centred / ops.sqrt(ops.mean(centred * centred, axis=0))
 
 
+@how_it_runs_on_a_cpu
 def test_what_is_cheap_is_computed_again_after_a_reduction():
     x = floats(2000, 100)
     before = check(standardised, [], x)
@@ -434,6 +437,7 @@ def mlp(x, w1, b1, w2):
     return ops.matmul(ops.tanh(ops.matmul(x, w1) + b1), w2)
 
 
+@how_it_runs_on_a_cpu
 @pytest.mark.parametrize("rows", [4096, 5003, 10001])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_network_runs_in_row_blocks(rows, dtype):
@@ -458,6 +462,7 @@ def test_a_network_runs_in_row_blocks(rows, dtype):
     assert again.asnumpy().tobytes() == value.asnumpy().tobytes()
 
 
+@how_it_runs_on_a_cpu
 def test_row_blocks_give_the_same_bits_for_any_number_of_threads():
     x, w = floats(30011, 20, dtype=np.float32), floats(20, 20, seed=1, dtype=np.float32)
     gradient = Compiled(ev.grad(lambda w: ops.sum(ops.sin(ops.matmul(ops.tanh(ops.matmul(x, w)), w)))))
@@ -484,6 +489,7 @@ def test_wide_layers_stay_out_of_row_blocks():
     assert "row_blocks" not in step.explain()
 
 
+@how_it_runs_on_a_cpu
 @pytest.mark.parametrize("rows", [300, 20011, 70000])
 def test_sums_over_rows_that_are_read_by_other_sums(rows):
     """Each sum starts from what earlier blocks gave, wherever in a chain of additions it is wanted."""
@@ -503,6 +509,7 @@ def test_sums_over_rows_that_are_read_by_other_sums(rows):
     assert ("row_blocks" in function.explain()) == (rows > 300)
 
 
+@how_it_runs_on_a_cpu
 def test_results_by_rows_views_and_phases():
     """Outputs by rows, views of them, and rows that wait for a sum over all rows."""
     x = floats(9000, 20)
@@ -604,6 +611,7 @@ def test_unknown_passes_are_refused():
 # ---- what the compiler tells -----------------------------------------------------------------------------------------
 
 
+@how_it_runs_on_a_cpu
 def test_explain():
     f = ev.jit(lambda x, w: ops.sum(ops.tanh(ops.matmul(x, w) + 1)))
     assert f.explain() == ""

@@ -46,7 +46,7 @@ sine.defjvps(lambda t, out, x: t * ops.cos(x))
 # name: (function of tensors, the same in NumPy for real and complex arrays, shapes of the operands)
 CASES = {
     "cast": (lambda x: ops.cast(ops.cast(x, "float32"), "float64"), lambda x: x, [(4,)]),
-    "to_device": (lambda x: ops.to_device(x, "CPU"), lambda x: x, [(4,)]),  # between devices: test_gpu.py
+    "to_device": (lambda x: ops.to_device(x, x.device), lambda x: x, [(4,)]),  # between devices: test_gpu.py
     "where": (lambda x, y: ops.where(Tensor(MASK), x, y), lambda x, y: np.where(MASK, x, y), [(2, 3), (3,)]),
     "sum": (lambda x: ops.sum(x, 0), lambda x: x.sum(0), [(2, 3)]),
     "prod": (lambda x: ops.prod(x, 1), lambda x: x.prod(1), [(2, 3)]),

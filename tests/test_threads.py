@@ -129,6 +129,7 @@ def test_fork():
     assert repr(work()) == expected
 
 
+@pytest.mark.host  # a fork has no GPU
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 def test_fork_while_another_thread_computes():
